@@ -1,0 +1,35 @@
+"""What leaves on each medium, rendered and safe for it."""
+
+from dataclasses import dataclass
+
+from tocsin_dispatcher.values.delivery import SmsSize
+
+
+@dataclass(frozen=True, slots=True)
+class EmailMessage:
+    """An e-mail to one recipient; no field that becomes a header holds a control character."""
+
+    to: str
+    subject: str
+    text: str
+    html: str
+    unsubscribe_url: str
+    """https, for List-Unsubscribe and the footer."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmsMessage:
+    """A text message, cut to the segments the partner allows."""
+
+    to: str
+    text: str
+    size: SmsSize
+
+
+@dataclass(frozen=True, slots=True)
+class InAppMessage:
+    """What the inbox shows; rendered at intake and never changed."""
+
+    title: str
+    message: str
+    action_url: str

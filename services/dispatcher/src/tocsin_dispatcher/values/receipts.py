@@ -1,0 +1,63 @@
+"""What a provider says later about an attempt or an address."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from tocsin_dispatcher.reasons import SuppressionCause
+from tocsin_dispatcher.values.firing import AlertKind, Channel
+
+
+class ReceiptEffect(StrEnum):
+    """What a receipt does to the delivery it is about."""
+
+    SENT = "sent"
+    """The provider has it: settles an unknown outcome, else nothing."""
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    FAILED = "failed"
+    RETRY = "retry"
+    """Not taken this time, and worth another attempt."""
+    OPENED = "opened"
+    """Recorded; a machine's opening is none and is NOTED."""
+    CLICKED = "clicked"
+    NOTED = "noted"
+    """Recorded, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindSwitch:
+    """A user switched one kind (None: all) off on one channel, by the link in a message."""
+
+    partner_id: int
+    user_id: int
+    kind: AlertKind | None
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One event of a callback."""
+
+    provider: str
+    event_key: str
+    """Unique per provider: the same event told twice has the same key."""
+    effect: ReceiptEffect
+    at: datetime
+    partner_id: int | None = None
+    delivery_id: UUID | None = None
+    """Ours, where the event carries it: matches first."""
+    attempt: int | None = None
+    message_id: str | None = None
+    """The provider's: equal to `deliveries.provider_id`, or (SendGrid) begins with it and a dot."""
+    channel: Channel = Channel.EMAIL
+    address: str | None = None
+    suppress: SuppressionCause | None = None
+    """The address goes on the suppression list, with this cause."""
+    lift: SuppressionCause | None = None
+    """This cause comes off the suppression list for the address."""
+    switch_off: KindSwitch | None = None
+    code: str | None = None
+    detail: str = ""
+    """Short and redacted: for an operator."""
