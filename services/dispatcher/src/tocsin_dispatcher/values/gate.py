@@ -38,6 +38,7 @@ class SameFact:
     delivery_id: UUID
     status: DeliveryState
     critical: bool
+    daily_digest: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +104,25 @@ class Merge:
 
 
 @dataclass(frozen=True, slots=True)
-class Displace:
-    """Send it; the other one, held or less critical, merges into this one."""
-
-    other: UUID
-
-
-@dataclass(frozen=True, slots=True)
 class Expire:
     """Too late to be of use."""
 
     reason: Reason = Reason.EXPIRED
 
 
-GateVerdict = Proceed | Hold | Suppress | Merge | Displace | Expire
+GateVerdict = Proceed | Hold | Suppress | Merge | Expire
+
+
+@dataclass(frozen=True, slots=True)
+class Displace:
+    """Send this one; the other, still waiting, merges into it."""
+
+    other: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class GoAlone:
+    """Send both: the other has left already and was not critical; this one gives up its fact key."""
+
+
+SameFactDecision = Merge | Displace | GoAlone

@@ -1,0 +1,39 @@
+"""The gate: may this delivery leave now? Asked before every attempt, so that neither a retry nor a long queue nor an
+ended outage sends at 3 a.m., after STOP, or "due tomorrow" a day late."""
+
+from collections.abc import Callable
+
+from tocsin_dispatcher.planning.stages.alert import alert
+from tocsin_dispatcher.planning.stages.daily_digest import daily_digest
+from tocsin_dispatcher.planning.stages.destination import destination
+from tocsin_dispatcher.planning.stages.expiry import expiry
+from tocsin_dispatcher.planning.stages.one_message_per_fact import one_message_per_fact
+from tocsin_dispatcher.planning.stages.preferences import preferences
+from tocsin_dispatcher.planning.stages.quiet_hours import quiet_hours
+from tocsin_dispatcher.planning.stages.rate_limits import rate_limits
+from tocsin_dispatcher.planning.stages.suppression import suppression
+from tocsin_dispatcher.values import GateCase, GateVerdict, Proceed
+
+Stage = Callable[[GateCase], GateVerdict]
+
+GATE: tuple[Stage, ...] = (
+    destination,
+    alert,
+    expiry,
+    preferences,
+    suppression,
+    one_message_per_fact,
+    daily_digest,
+    quiet_hours,
+    rate_limits,
+)
+"""The stages in order; the first that does not proceed decides."""
+
+
+def gate(case: GateCase) -> GateVerdict:
+    """What becomes of the delivery now. Pure: the same case has the same verdict."""
+    for stage in GATE:
+        verdict = stage(case)
+        if not isinstance(verdict, Proceed):
+            return verdict
+    return Proceed()

@@ -1,0 +1,19 @@
+"""Which deliveries the evaluator is asked about before they leave."""
+
+from datetime import datetime, timedelta
+
+from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.values import Delivery, Notification
+
+FRESH = timedelta(minutes=1)
+"""So young a firing is not asked about on its first attempt: its alert was true a moment ago."""
+
+_CAME_BACK = frozenset({DeliveryState.HELD, DeliveryState.RETRYING})
+
+
+def needs_recheck(delivery: Delivery, notification: Notification, now: datetime) -> bool:
+    """Whether time has passed in which the alert may have gone, been snoozed, or ceased to be true.
+
+    `delivery` as it was before the claim: one that was held or is retried has waited, and so has one that was queued.
+    """
+    return delivery.status in _CAME_BACK or now - notification.fired_at > FRESH

@@ -1,0 +1,18 @@
+"""Is there somewhere to send it?"""
+
+from tocsin_dispatcher.reasons import Reason
+from tocsin_dispatcher.values import Channel, GateCase, GateVerdict, Proceed, Suppress
+
+
+def destination(case: GateCase) -> GateVerdict:
+    """Suppress where there is no address, or none that may be used unverified. The inbox needs none."""
+    channel, contact = case.delivery.channel, case.recipient.contact
+    if channel is Channel.IN_APP:
+        return Proceed()
+    if contact is None or contact.address(channel) is None:
+        return Suppress(Reason.NO_ADDRESS)
+    if channel is Channel.SMS and contact.phone_verified_at is None:
+        return Suppress(Reason.UNVERIFIED)
+    if channel is Channel.EMAIL and contact.email_verified_at is None and not case.rules.unverified_email_allowed:
+        return Suppress(Reason.UNVERIFIED)
+    return Proceed()
