@@ -1,0 +1,1 @@
+"""NATS JetStream as transport: topology, connection, publisher, consumer, jobs. Truth stays in PostgreSQL."""

@@ -1,0 +1,132 @@
+"""The connection to NATS. Services start and stay up without it: their work waits in outboxes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+
+import nats
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import JetStreamContext
+
+from tocsin_kit.messaging.streams import compare
+
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=200), timedelta(seconds=5)
+_log = structlog.get_logger(__name__)
+
+
+class BrokerAway(ConnectionError):
+    """NATS cannot be reached at present."""
+
+
+class TopologyRefused(RuntimeError):
+    """Streams or durables at the broker are not those this code was written for: run `tocsin migrate`."""
+
+
+class Broker:
+    """Connects in the background, for ever, and hands out the connection once it stands."""
+
+    name = "broker"
+
+    def __init__(self, servers: str, service: str) -> None:
+        self._servers = [server.strip() for server in servers.split(",") if server.strip()]
+        self._service = service
+        self._client: Client | None = None
+        self._connected = asyncio.Event()
+        self._failure = ""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Connect, check the topology, hold the connection until `stopping`.
+
+        Raises TopologyRefused when what is declared differs where it matters.
+        """
+        pause = _FIRST_PAUSE
+        while self._client is None and not stopping.is_set():
+            try:
+                client = await self._connect()
+            except (OSError, TimeoutError, nats.errors.Error) as error:
+                self._note(f"{type(error).__name__}: {error}")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), pause.total_seconds())
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            self._client = client
+            await self._check_topology(client)
+            self._connected.set()
+        await stopping.wait()
+
+    async def close(self) -> None:
+        """Flush what is buffered and disconnect, within five seconds."""
+        if self._client is not None:
+            with suppress(nats.errors.Error, TimeoutError, OSError):
+                await asyncio.wait_for(self._client.flush(), 2)
+            await asyncio.wait_for(self._client.close(), 3)
+
+    async def connection(self, limit: timedelta = timedelta(seconds=5)) -> Client:
+        """The live connection; BrokerAway when there is none within `limit`."""
+        try:
+            await asyncio.wait_for(self._connected.wait(), limit.total_seconds())
+        except TimeoutError:
+            raise BrokerAway(self._failure or "not connected to NATS") from None
+        if self._client is None or not self._client.is_connected:
+            raise BrokerAway("the connection to NATS is down; it is being renewed")
+        return self._client
+
+    async def jetstream(self) -> JetStreamContext:
+        """JetStream on the live connection; BrokerAway when there is none."""
+        return (await self.connection()).jetstream(timeout=5)
+
+    async def publish_core(self, subject: str, payload: bytes) -> None:
+        """Tell whoever listens right now; nobody hears it later."""
+        await (await self.connection()).publish(subject, payload)
+
+    async def subscribe_core(self, subject: str, hear: Callable[[bytes], Awaitable[None]]) -> Subscription:
+        """Hear what is told on `subject` from now on; `unsubscribe` the answer to stop."""
+
+        async def heard(message: Msg) -> None:
+            await hear(message.data)
+
+        return await (await self.connection()).subscribe(subject, cb=heard)
+
+    async def _connect(self) -> Client:
+        return await nats.connect(
+            self._servers,
+            name=f"tocsin-{self._service}",
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.5,
+            connect_timeout=3,
+            ping_interval=20,
+            max_outstanding_pings=3,
+            error_cb=self._heard_error,
+            disconnected_cb=self._went_away,
+            reconnected_cb=self._came_back,
+        )
+
+    async def _check_topology(self, client: Client) -> None:
+        for difference in await compare(client.jetstream(timeout=5)):
+            text = f"{difference.what}: want {difference.wanted}, found {difference.found}"
+            if difference.refuses:
+                raise TopologyRefused(f"{text}; run `tocsin migrate`")
+            _log.warning("topology_differs", difference=text)
+
+    async def _heard_error(self, error: Exception) -> None:
+        self._note(f"{type(error).__name__}: {error}")
+
+    async def _went_away(self) -> None:
+        _log.warning("broker_away")
+
+    async def _came_back(self) -> None:
+        self._failure = ""
+        _log.info("broker_back")
+
+    def _note(self, failure: str) -> None:
+        if failure != self._failure:
+            _log.warning("broker_error", error=failure)
+        self._failure = failure

@@ -1,0 +1,1 @@
+"""PostgreSQL: the pool, transactions, outbox and relay, idempotency keys, migrations."""

@@ -1,0 +1,53 @@
+"""The connection pool and the one way to run a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from tocsin_kit.settings import ServiceSettings
+from tocsin_kit.transient import is_transient
+
+Answer = TypeVar("Answer")
+
+
+def make_engine(settings: ServiceSettings, application: str) -> AsyncEngine:
+    """A pool on the service's own database; `application` names it in pg_stat_activity."""
+    return create_async_engine(
+        make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg"),
+        pool_size=settings.database_pool_min,
+        max_overflow=max(0, settings.database_pool_max - settings.database_pool_min),
+        pool_timeout=settings.database_pool_timeout,
+        pool_pre_ping=False,
+        connect_args={
+            "timeout": settings.database_pool_timeout,
+            "command_timeout": 60,
+            "server_settings": {
+                "application_name": application,
+                "timezone": "UTC",
+                "idle_in_transaction_session_timeout": "60s",
+                "jit": "off",
+            },
+        },
+    )
+
+
+async def in_transaction(
+    engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[Answer]], *, attempts: int = 5
+) -> Answer:
+    """Run `work` in one transaction (READ COMMITTED) and return its answer after the commit.
+
+    On a deadlock, a serialisation failure or a lost connection the whole is run again, up to `attempts` times;
+    so `work` must be repeatable, also when an earlier commit went through unseen.
+    """
+    for attempt in range(1, attempts + 1):
+        try:
+            async with engine.begin() as connection:
+                return await work(connection)
+        except Exception as error:
+            if attempt == attempts or not is_transient(error):
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
