@@ -103,9 +103,9 @@ class SteppedClock:
         passed = asyncio.Event()
         if instant is not None:
             heapq.heappush(self._sleepers, (instant, next(self._order), passed))
-        waits = [asyncio.ensure_future(passed.wait())]
+        waits: list[asyncio.Task[object]] = [asyncio.create_task(passed.wait())]
         if or_woken_by is not None:
-            waits.append(asyncio.ensure_future(or_woken_by.wait()))
+            waits.append(asyncio.create_task(or_woken_by.wait()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
