@@ -18,9 +18,9 @@ from prometheus_client import CollectorRegistry
 from tocsin_kit.activity import Activity
 from tocsin_kit.clock import SystemClock
 from tocsin_kit.ids import SystemIds
-from tocsin_kit.settings import ServiceSettings, Settings, load
+from tocsin_kit.settings import Environment, ServiceSettings, Settings, load
 from tocsin_kit.telemetry.logs import configure_logs
-from tocsin_kit.telemetry.setup import make_tracer_provider
+from tocsin_kit.telemetry.setup import make_tracer_provider, shut_down_tracing
 
 _log = structlog.get_logger(__name__)
 
@@ -163,7 +163,12 @@ App = Callable[..., AbstractAsyncContextManager[Running]]
 def main(app: App, settings_type: type[Settings], service: str) -> None:
     """Run a service from the environment until SIGTERM or SIGINT; exit status 1 when a part failed."""
     settings = load(settings_type)
-    configure_logs(settings.log_level, settings.log_hash_key.get_secret_value(), service)
+    configure_logs(
+        level=settings.log_level,
+        as_json=settings.env is not Environment.DEV,
+        hash_key=settings.log_hash_key.get_secret_value(),
+        service=service,
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         raise SystemExit(runner.run(_serve(app, settings, service)))
 
@@ -173,7 +178,7 @@ async def _serve(app: App, settings: ServiceSettings, service: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     clock = SystemClock()
-    provider = make_tracer_provider(service, settings.otlp_endpoint, settings.trace_ratio)
+    provider = make_tracer_provider(f"tocsin-{service}", endpoint=settings.otlp_endpoint, ratio=settings.trace_ratio)
     try:
         async with app(
             settings,
@@ -194,6 +199,6 @@ async def _serve(app: App, settings: ServiceSettings, service: str) -> int:
         _log.exception("service_failed", service=service)
         return 1
     finally:
-        provider.shutdown()
+        await shut_down_tracing(provider)
     _log.info("stopped", service=service)
     return 0
