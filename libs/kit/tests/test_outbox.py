@@ -63,9 +63,8 @@ async def bench(make_database: MakeDatabase, broker_url: str) -> AsyncIterator[B
     client = await nats_client.connect(broker_url)
     await apply(client.jetstream())
     await client.close()
-    engine = create_async_engine(
-        (await make_database("gateway", migrated=False)).replace("postgresql:", "postgresql+asyncpg:", 1)
-    )
+    url = make_url(await make_database("gateway", migrated=False))
+    engine = create_async_engine(url.set(drivername="postgresql+asyncpg"))
     metadata = MetaData()
     table = outbox_table(metadata)
     async with engine.begin() as connection:
