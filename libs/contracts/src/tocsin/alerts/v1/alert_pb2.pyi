@@ -451,7 +451,9 @@ class Alert(_message.Message):
 
     @_builtins.property
     def cooldown(self) -> _duration_pb2.Duration:
-        """The least time between two firings. Default 6 hours for an account threshold (at least 5 minutes), else none."""
+        """The least time between two firings: none (0) or at least 5 minutes. Default 6 hours for an account threshold, which
+        cannot do without, else none.
+        """
 
     @_builtins.property
     def snoozed_until(self) -> _timestamp_pb2.Timestamp:
