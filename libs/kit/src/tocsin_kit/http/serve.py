@@ -24,7 +24,7 @@ class _Uvicorn(uvicorn.Server):
         self.has_started.set()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         yield
 
 

@@ -43,7 +43,7 @@ def channel(
     return grpc.aio.insecure_channel(target, options=client_arguments(), interceptors=[interceptor])
 
 
-class _Outgoing(UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+class _Outgoing(UnaryUnaryClientInterceptor):
     """What every outgoing call gets. Never awaits the call: that would stand between it and its cancellation."""
 
     def __init__(self, tokens: InternalTokens | None, tracer: Tracer, default_deadline: timedelta) -> None:
@@ -81,9 +81,8 @@ class _Outgoing(UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
     def _metadata(self, given: Metadata | None, span: Span) -> Metadata:
         metadata = Metadata(*(given or ()))
         for key, value in trace_headers(trace.set_span_in_context(span)).items():
-            if key not in metadata:
-                metadata.add(key, value)
-        if self._tokens is not None and "authorization" not in metadata:
+            metadata.set_all(key, [value])
+        if self._tokens is not None and metadata.get("authorization") is None:
             metadata.add("authorization", f"Bearer {self._tokens.current()}")
         return metadata
 

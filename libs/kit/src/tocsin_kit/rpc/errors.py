@@ -8,9 +8,10 @@ from datetime import timedelta
 from enum import StrEnum
 
 import grpc
-from google.protobuf import any_pb2
+from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 
 DOMAIN = "tocsin"
 #: Where gRPC carries a google.rpc.Status (grpc/grpc, src/proto/grpc/status).
@@ -139,35 +140,35 @@ def rate_limited(message: str, retry_after: timedelta) -> TocsinError:
     return TocsinError(message, Reason.RATE_LIMITED, retry_after=retry_after)
 
 
-def to_status(error: TocsinError) -> status_pb2.Status:
+def to_status(error: TocsinError) -> Status:
     """The error as google.rpc.Status: ErrorInfo always, BadRequest and RetryInfo where there is something to say."""
-    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN)]
+    details: list[Message] = [ErrorInfo(reason=error.reason.value, domain=DOMAIN)]
     if error.violations:
         fields = [
-            error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
+            BadRequest.FieldViolation(field=violation.field, description=violation.description)
             for violation in error.violations
         ]
-        details.append(error_details_pb2.BadRequest(field_violations=fields))
+        details.append(BadRequest(field_violations=fields))
     if error.retry_after is not None:
-        retry = error_details_pb2.RetryInfo()
+        retry = RetryInfo()
         retry.retry_delay.FromTimedelta(error.retry_after)
         details.append(retry)
-    status = status_pb2.Status(code=error.code.value[0], message=error.message)
+    status = Status(code=error.code.value[0], message=error.message)
     for detail in details:
-        packed = any_pb2.Any()
+        packed = Any()
         packed.Pack(detail)
         status.details.append(packed)
     return status
 
 
-def from_status(status: status_pb2.Status) -> TocsinError | None:
+def from_status(status: Status) -> TocsinError | None:
     """The error that `to_status` packed; None when the status is not one of ours."""
-    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
     found = {type(into) for detail in status.details for into in (info, bad, retry) if detail.Unpack(into)}
     if info.domain != DOMAIN or info.reason not in set(Reason):
         return None
     violations = [FieldViolation(violation.field, violation.description) for violation in bad.field_violations]
-    retry_after = retry.retry_delay.ToTimedelta() if error_details_pb2.RetryInfo in found else None
+    retry_after = retry.retry_delay.ToTimedelta() if RetryInfo in found else None
     return TocsinError(status.message, Reason(info.reason), violations, retry_after)
 
 
@@ -182,6 +183,6 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> TocsinError:
 
 def _unpacked(value: bytes) -> TocsinError | None:
     try:
-        return from_status(status_pb2.Status.FromString(value))
+        return from_status(Status.FromString(value))
     except DecodeError:
         return None
