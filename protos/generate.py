@@ -32,7 +32,7 @@ RELEASED = PROTOS / "released.binpb.gz"
 VALIDATE = "buf/validate/validate.proto"
 BINARIES = Path(sys.executable).parent
 WELL_KNOWN = ("descriptor", "duration", "empty", "field_mask", "timestamp")
-GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
+GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi", "*.binpb")
 
 
 class GenerationFailed(Exception):
@@ -71,7 +71,7 @@ def write_dependencies(target: Path) -> None:
 
 
 def generate(output: Path) -> None:
-    """Writes all generated code below `output`: messages and servicers, each with its type stubs."""
+    """Writes all generated code below `output`: messages and servicers with type stubs, and their image."""
     with tempfile.TemporaryDirectory() as scratch:
         dependencies = Path(scratch) / "dependencies.binpb"
         write_dependencies(dependencies)
@@ -89,6 +89,8 @@ def generate(output: Path) -> None:
             f"--mypy_grpc_out=quiet:{output}",
         ]
         run_protoc(["-I", str(PROTOS), known, *services, *protos_with_services()])
+    # Generated Python keeps no comments: OpenAPI's descriptions are read from this.
+    write_image(output / "tocsin" / "contract.binpb", with_source=True)
 
 
 def generated_files(root: Path) -> set[str]:
