@@ -28,7 +28,7 @@ class UnsubscribeLinks:
 
     def token(self, switch: KindSwitch) -> str:
         """The signed token, URL-safe."""
-        key_id = next(reversed(self.keys))
+        key_id = list(self.keys)[-1]
         kind = switch.kind or _ALL_KINDS
         claims = f"{key_id}:{switch.partner_id}:{switch.user_id}:{kind}:{switch.channel}".encode()
         return base64.urlsafe_b64encode(self._signature(key_id, claims) + claims).rstrip(b"=").decode()

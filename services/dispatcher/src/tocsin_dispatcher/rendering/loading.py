@@ -1,0 +1,46 @@
+"""The built-in templates, from the wheel; HTML has its CSS inlined when it is loaded, once, and not per message."""
+
+from collections.abc import Callable
+from importlib.resources import files
+
+from css_inline import CSSInliner
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
+
+_TEMPLATES = files("tocsin_dispatcher") / "templates"
+_LAYOUT = "layout.html"
+
+
+def read_template(name: str) -> str:
+    """A built-in template's own text; FileNotFoundError where there is none of that name."""
+    return _TEMPLATES.joinpath(*name.split("/")).read_text(encoding="utf-8")
+
+
+def environment() -> Environment:
+    """A sandboxed environment: HTML is escaped, an undefined variable is an error."""
+    return SandboxedEnvironment(
+        loader=FunctionLoader(_inlined_source()),
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _inlined_source() -> Callable[[str], str]:
+    """Reads a template, with `style.css` inlined where it is HTML.
+
+    Inlining works on the template's source: blocks and expressions stand only where HTML allows text, and so come
+    through it unchanged.
+    """
+    inliner, style = CSSInliner(load_remote_stylesheets=False), read_template("style.css")
+
+    def source(name: str) -> str:
+        text = read_template(name)
+        if not name.endswith(".html"):
+            return text
+        if name == _LAYOUT:
+            return inliner.inline(text.replace("</head>", f"<style>{style}</style></head>"))
+        return inliner.inline_fragment(text, style)
+
+    return source
