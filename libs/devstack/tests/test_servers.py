@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+
 from tocsin_devstack.fixtures import MakeDatabase
 from tocsin_devstack.nats import NatsServer, running_nats
 from tocsin_devstack.postgres import AlreadyRunning, Databases, PostgresServer, running_postgres
