@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 import google.api
-import grpc_tools
+import grpc_tools  # type: ignore[import-untyped]
 import protovalidate
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc

@@ -604,7 +604,7 @@ class TriggerJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> Global___Job:
-        """The job: the one already under way where there is one of the same type and arguments."""
+        """The job."""
 
     def __init__(
         self,
