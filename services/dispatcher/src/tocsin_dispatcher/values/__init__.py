@@ -45,6 +45,7 @@ from tocsin_dispatcher.values.gate import (
 from tocsin_dispatcher.values.messages import (
     EmailMessage,
     InAppMessage,
+    MailboxEntry,
     SmsMessage,
 )
 from tocsin_dispatcher.values.outcomes import (
@@ -86,6 +87,7 @@ __all__ = [
     "InAppMessage",
     "JsonContext",
     "KindSwitch",
+    "MailboxEntry",
     "MerchantNameContext",
     "Merge",
     "Notification",

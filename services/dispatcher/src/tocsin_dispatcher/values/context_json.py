@@ -4,8 +4,6 @@ from dataclasses import fields
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from tocsin_kit.money import amount_text
-
 from tocsin_dispatcher.values.firing import (
     AccountThresholdContext,
     AlertKind,
@@ -18,6 +16,7 @@ from tocsin_dispatcher.values.firing import (
     TransactionLimitContext,
     UpcomingBillContext,
 )
+from tocsin_kit.money import amount_text
 
 
 def context_to_json(context: FiringContext) -> JsonContext:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tocsin_dispatcher.values.delivery import SmsSize
+from tocsin_dispatcher.values.firing import Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,14 @@ class InAppMessage:
     title: str
     message: str
     action_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxEntry:
+    """What would have been sent, as the local mailbox shows it; an SMS has neither subject nor HTML."""
+
+    channel: Channel
+    destination: str
+    subject: str
+    text: str
+    html: str

@@ -17,8 +17,6 @@ class ReceiptEffect(StrEnum):
     DELIVERED = "delivered"
     BOUNCED = "bounced"
     FAILED = "failed"
-    RETRY = "retry"
-    """Not taken this time, and worth another attempt."""
     OPENED = "opened"
     """Recorded; a machine's opening is none and is NOTED."""
     CLICKED = "clicked"

@@ -1,0 +1,141 @@
+"""One pooled HTTP client for all providers, with our own time limit and a span per call.
+
+The SDKs' clients have no usable time limit and open a connection per call. What decides between "try again" and
+"maybe it was sent" is whether the request was written, so that is watched here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import SimpleNamespace
+
+import aiohttp
+from opentelemetry.trace import Tracer
+
+from tocsin_dispatcher.values import Attempt, Outcome
+from tocsin_kit.telemetry import names
+from tocsin_kit.telemetry.propagation import context_of
+from tocsin_kit.telemetry.spans import answered, client_span
+
+_LARGEST_ANSWER = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the provider said."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NotWritten:
+    """The request never left: no connection in time. Trying again repeats nothing."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The request left and no readable answer came: it may have been carried out."""
+
+    why: str
+
+
+Exchange = Answer | NotWritten | NoAnswer
+
+
+class _Written:
+    """Whether the head of a request has been written."""
+
+    def __init__(self) -> None:
+        self.yes = False
+
+
+class HttpClient:
+    """Calls providers. Make it by `http_client`."""
+
+    def __init__(self, session: aiohttp.ClientSession, limit: timedelta, tracer: Tracer) -> None:
+        self._session = session
+        self._limit = limit
+        self._tracer = tracer
+
+    async def call(self, request: Request, attempt: Attempt, judge: Callable[[Exchange], Outcome]) -> Outcome:
+        """Make the call as a part of the delivery's trace, and judge what came of it."""
+        parent = context_of(attempt.traceparent, attempt.tracestate)
+        said = {names.DELIVERY_ID: str(attempt.delivery_id)}
+        with client_span(self._tracer, request.method, request.url, attributes=said, parent=parent) as span:
+            exchange = await self._exchange(request)
+            outcome = judge(exchange)
+            span.set_attribute(names.OUTCOME, outcome.kind)
+            if isinstance(exchange, Answer):
+                answered(span, exchange.status)
+            else:
+                span.set_attribute(names.ERROR_TYPE, exchange.why)
+            return outcome
+
+    async def _exchange(self, request: Request) -> Exchange:
+        written = _Written()
+        try:
+            async with (
+                asyncio.timeout(self._limit.total_seconds()),
+                self._session.request(
+                    request.method,
+                    request.url,
+                    params=request.query,
+                    headers=request.headers,
+                    data=request.body,
+                    allow_redirects=False,
+                    trace_request_ctx=written,
+                ) as response,
+            ):
+                body = await _beginning(response)
+                return Answer(response.status, {key.lower(): value for key, value in response.headers.items()}, body)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            why = type(error).__name__
+            return NoAnswer(why) if written.yes else NotWritten(why)
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The body, or its beginning where it is longer than any answer of a provider."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) >= _LARGEST_ANSWER:
+            break
+    return bytes(body)
+
+
+@asynccontextmanager
+async def http_client(limit: timedelta, tracer: Tracer, connections: int = 200) -> AsyncIterator[HttpClient]:
+    """A client with a pool of its own, closed at the end. `limit` is for a whole call, connecting included."""
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_note_written)
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections),
+        timeout=aiohttp.ClientTimeout(total=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace],
+    ) as session:
+        yield HttpClient(session, limit, tracer)
+
+
+async def _note_written(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _sent: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    context.trace_request_ctx.yes = True

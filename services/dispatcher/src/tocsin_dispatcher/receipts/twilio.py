@@ -1,0 +1,115 @@
+"""Twilio's callbacks: what became of an SMS, and what people send back.
+
+Sources: https://www.twilio.com/docs/messaging/guides/track-outbound-message-status and .../guides/webhook-request.
+Callbacks are best effort, in any order, possibly before our own call returned; our delivery and attempt are in the URL.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+from tocsin_dispatcher.reasons import SuppressionCause
+from tocsin_dispatcher.receipts.unreadable import Unreadable
+from tocsin_dispatcher.values import Channel, Receipt, ReceiptEffect
+
+STATUSES: Mapping[str, ReceiptEffect] = {
+    "accepted": ReceiptEffect.SENT,
+    "scheduled": ReceiptEffect.SENT,
+    "queued": ReceiptEffect.SENT,
+    "sending": ReceiptEffect.SENT,
+    "sent": ReceiptEffect.SENT,
+    "delivered": ReceiptEffect.DELIVERED,
+    "partially_delivered": ReceiptEffect.DELIVERED,
+    "read": ReceiptEffect.DELIVERED,
+    # failed is Twilio, undelivered the carrier
+    "failed": ReceiptEffect.FAILED,
+    "undelivered": ReceiptEffect.FAILED,
+    "canceled": ReceiptEffect.FAILED,
+    # of messages to us
+    "receiving": ReceiptEffect.NOTED,
+    "received": ReceiptEffect.NOTED,
+}
+"""What each status means; one that is not named here is noted."""
+
+BAD_NUMBERS: Mapping[int, SuppressionCause] = {
+    21610: SuppressionCause.STOPPED,
+    21211: SuppressionCause.BOUNCED,
+    21614: SuppressionCause.BOUNCED,
+    21635: SuppressionCause.BOUNCED,
+    30005: SuppressionCause.BOUNCED,
+    30006: SuppressionCause.BOUNCED,
+}
+"""Codes of a failed message that say the number itself will take none."""
+
+STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "OPTOUT", "REVOKE"})
+START_WORDS = frozenset({"START", "UNSTOP", "YES"})
+
+
+def twilio_status_receipts(body: bytes, url: str, received_at: datetime) -> Sequence[Receipt | Unreadable]:
+    """The receipt of a status callback; `url` is the one it was posted to, which carries our ids."""
+    form = _form(body)
+    sid, status = form.get("MessageSid") or form.get("SmsSid"), form.get("MessageStatus") or form.get("SmsStatus")
+    if form.keys().isdisjoint({"MessageSid", "SmsSid"}) or not sid or not status:
+        return (Unreadable(body, "a status callback without sid or status"),)
+    ours = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+    code = form.get("ErrorCode") or None
+    effect = STATUSES.get(status, ReceiptEffect.NOTED)
+    failed_for = int(code) if code is not None and code.isdecimal() and effect is ReceiptEffect.FAILED else None
+    return (
+        Receipt(
+            provider="twilio",
+            event_key=f"{sid}:{status}",
+            effect=effect,
+            at=received_at,
+            partner_id=_whole_number(ours.get("partner_id")),
+            delivery_id=_uuid(ours.get("delivery_id")),
+            attempt=_whole_number(ours.get("attempt")),
+            message_id=sid,
+            channel=Channel.SMS,
+            address=form.get("To") or None,
+            suppress=None if failed_for is None else BAD_NUMBERS.get(failed_for),
+            code=code,
+            detail=status if code is None else f"{status} {code}",
+        ),
+    )
+
+
+def twilio_inbound_receipts(body: bytes, received_at: datetime) -> Sequence[Receipt | Unreadable]:
+    """The receipt of a message from a person: STOP suppresses their number, START lifts what STOP set."""
+    form = _form(body)
+    sid, sender = form.get("MessageSid") or form.get("SmsSid"), form.get("From")
+    if not sid or not sender:
+        return (Unreadable(body, "an inbound message without sid or sender"),)
+    wish = form.get("OptOutType", "").upper() or form.get("Body", "").strip().upper()
+    stops, starts = wish in STOP_WORDS, wish in START_WORDS
+    return (
+        Receipt(
+            provider="twilio",
+            event_key=f"{sid}:received",
+            effect=ReceiptEffect.NOTED,
+            at=received_at,
+            channel=Channel.SMS,
+            address=sender,
+            suppress=SuppressionCause.STOPPED if stops else None,
+            lift=SuppressionCause.STOPPED if starts else None,
+            detail="STOP" if stops else "START" if starts else "inbound",
+        ),
+    )
+
+
+def _form(body: bytes) -> dict[str, str]:
+    """The form's parameters; of a repeated one the last. Bytes that are no UTF-8 are replaced."""
+    pairs = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+    return {name: values[-1] for name, values in pairs.items()}
+
+
+def _whole_number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return None if text is None else UUID(text)
+    except ValueError:
+        return None
