@@ -21,6 +21,18 @@ _FETCH_LIMIT = aiohttp.ClientTimeout(total=5)
 _log = structlog.get_logger(__name__)
 
 
+def _keys_of(document: object) -> dict[str, jwt.PyJWK]:
+    """The signing keys of a JWKS by their ids; keys of kinds we do not accept are passed over (RFC 7517, 5).
+
+    Raises ValueError when it is no JWKS, PyJWTError when it holds no usable key.
+    """
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("not a JWKS")
+    found = jwt.PyJWKSet([entry for entry in entries if entry.get("use", "sig") == "sig"]).keys
+    return {key.key_id or "": key for key in found if key.algorithm_name in _ALGORITHMS}
+
+
 class KeySet:
     """Keys by their id. Rotation is seen within an hour, or at once when a token names a new key."""
 
@@ -53,12 +65,9 @@ class KeySet:
         """Read the set; one that cannot be read leaves the keys as they are."""
         self._looked_at = self._clock.now()
         try:
-            document = json.loads(await self._read())
-            keys = [jwt.PyJWK(entry) for entry in document["keys"] if entry.get("use", "sig") == "sig"]
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+            self._keys = _keys_of(json.loads(await self._read()))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, jwt.PyJWTError) as error:
             _log.warning("token_keys_unreadable", error=f"{type(error).__name__}: {error}")
-            return
-        self._keys = {key.key_id or "": key for key in keys if key.algorithm_name in _ALGORITHMS}
 
     async def _read(self) -> str:
         if not self._source.startswith(("http://", "https://")):

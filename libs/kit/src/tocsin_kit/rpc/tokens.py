@@ -192,13 +192,13 @@ class InternalTokens:
     ) -> None:
         self._key, self._clock, self._service = internal_key, clock, service_name
         self._scope = " ".join(scopes)
-        self._token, self._renew_at = "", datetime.min.replace(tzinfo=UTC)
+        self._token, self._made_at = "", datetime.fromtimestamp(0, UTC)
 
     def current(self) -> str:
         """A token valid for at least another minute."""
         now = self._clock.now()
         # A clock set back far (as a test's may be) would keep a token from the future for ever.
-        if not self._renew_at - _INTERNAL_LIFE <= now < self._renew_at:
+        if not timedelta(0) <= now - self._made_at < _INTERNAL_LIFE - _RENEW_BEFORE:
             claims = {"sub": self._service, "scope": self._scope, "iss": INTERNAL, "aud": INTERNAL}
             expires_at = now + _INTERNAL_LIFE
             self._token = jwt.encode(
@@ -207,7 +207,7 @@ class InternalTokens:
                 algorithm="HS256",
                 headers={"typ": INTERNAL},
             )
-            self._renew_at = expires_at - _RENEW_BEFORE
+            self._made_at = now
         return self._token
 
 

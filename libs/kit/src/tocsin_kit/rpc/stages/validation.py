@@ -17,9 +17,13 @@ class Validation:
 
     async def __call__(self, call: Call, proceed: Proceed) -> Message:
         """The answer. Raises invalid_field naming every field that is wrong."""
-        if found := self._validator.collect_violations(call.request):
-            raise invalid_fields([_told(violation) for violation in found])
+        if found := self.violations_of(call.request):
+            raise invalid_fields(found)
         return await proceed()
+
+    def violations_of(self, message: Message) -> list[FieldViolation]:
+        """What is wrong with `message` by the rules of its own proto; for batches whose items are judged one by one."""
+        return [_told(violation) for violation in self._validator.collect_violations(message)]
 
 
 def _told(violation: Violation) -> FieldViolation:
