@@ -3,7 +3,7 @@
     provider.py           what a provider answers
     http.py               one pooled client: time limit, span, and whether the request was written at all
     sendgrid.py           e-mail; sendgrid_outcomes.py what its answers mean
-    twilio.py             SMS; twilio_outcomes.py what its answers and codes mean
+    twilio.py             SMS; twilio_outcomes.py what its answers mean, twilio_codes.py what its error codes do
     twilio_look_up.py     did an SMS leave of which we heard nothing?
     mailbox.py            keeps e-mail and SMS for a page to show, where there are no credentials
 

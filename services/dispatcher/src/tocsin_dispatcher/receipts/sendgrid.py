@@ -26,7 +26,16 @@ class _Meaning:
     suppress: SuppressionCause | None = None
 
 
-_NOTED = _Meaning(ReceiptEffect.NOTED)
+def _always(effect: ReceiptEffect, suppress: SuppressionCause | None = None) -> Callable[[Event], _Meaning]:
+    meaning = _Meaning(effect, suppress)
+
+    def means(_event: Event) -> _Meaning:
+        return meaning
+
+    return means
+
+
+_noted = _always(ReceiptEffect.NOTED)
 
 
 def _bounce(event: Event) -> _Meaning:
@@ -37,7 +46,7 @@ def _bounce(event: Event) -> _Meaning:
 
 
 def _open(event: Event) -> _Meaning:
-    return _NOTED if event.get("sg_machine_open") is True else _Meaning(ReceiptEffect.OPENED)
+    return _noted(event) if event.get("sg_machine_open") is True else _Meaning(ReceiptEffect.OPENED)
 
 
 _DROPPED_FOR = {
@@ -55,18 +64,18 @@ def _dropped(event: Event) -> _Meaning:
 
 
 MEANINGS: Mapping[str, Callable[[Event], _Meaning]] = {
-    "processed": lambda _event: _Meaning(ReceiptEffect.SENT),
-    "deferred": lambda _event: _Meaning(ReceiptEffect.SENT),
-    "delivered": lambda _event: _Meaning(ReceiptEffect.DELIVERED),
+    "processed": _always(ReceiptEffect.SENT),
+    "deferred": _always(ReceiptEffect.SENT),
+    "delivered": _always(ReceiptEffect.DELIVERED),
     "bounce": _bounce,
     "dropped": _dropped,
     "open": _open,
-    "click": lambda _event: _Meaning(ReceiptEffect.CLICKED),
-    "spamreport": lambda _event: _Meaning(ReceiptEffect.NOTED, SuppressionCause.COMPLAINED),
-    "unsubscribe": lambda _event: _Meaning(ReceiptEffect.NOTED, SuppressionCause.UNSUBSCRIBED),
-    "group_unsubscribe": lambda _event: _Meaning(ReceiptEffect.NOTED, SuppressionCause.UNSUBSCRIBED),
-    "group_resubscribe": lambda _event: _NOTED,
-    "account_status_change": lambda _event: _NOTED,
+    "click": _always(ReceiptEffect.CLICKED),
+    "spamreport": _always(ReceiptEffect.NOTED, SuppressionCause.COMPLAINED),
+    "unsubscribe": _always(ReceiptEffect.NOTED, SuppressionCause.UNSUBSCRIBED),
+    "group_unsubscribe": _always(ReceiptEffect.NOTED, SuppressionCause.UNSUBSCRIBED),
+    "group_resubscribe": _noted,
+    "account_status_change": _noted,
 }
 """What each event means; one that is not named here is noted."""
 
@@ -86,7 +95,7 @@ def _receipt(event: object, own_key: str, received_at: datetime) -> Receipt | Un
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return Unreadable(json.dumps(event).encode(), "an event without a name")
     name = event["event"].casefold()
-    meaning = MEANINGS.get(name, lambda _event: _NOTED)(event)
+    meaning = MEANINGS.get(name, _noted)(event)
     address = event.get("email")
     return Receipt(
         provider="sendgrid",

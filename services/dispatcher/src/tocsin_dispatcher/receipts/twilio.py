@@ -9,6 +9,7 @@ from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+from tocsin_dispatcher.providers.twilio_codes import CODES
 from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.receipts.unreadable import Unreadable
 from tocsin_dispatcher.values import Channel, Receipt, ReceiptEffect
@@ -32,16 +33,6 @@ STATUSES: Mapping[str, ReceiptEffect] = {
 }
 """What each status means; one that is not named here is noted."""
 
-BAD_NUMBERS: Mapping[int, SuppressionCause] = {
-    21610: SuppressionCause.STOPPED,
-    21211: SuppressionCause.BOUNCED,
-    21614: SuppressionCause.BOUNCED,
-    21635: SuppressionCause.BOUNCED,
-    30005: SuppressionCause.BOUNCED,
-    30006: SuppressionCause.BOUNCED,
-}
-"""Codes of a failed message that say the number itself will take none."""
-
 STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "OPTOUT", "REVOKE"})
 START_WORDS = frozenset({"START", "UNSTOP", "YES"})
 
@@ -50,12 +41,11 @@ def twilio_status_receipts(body: bytes, url: str, received_at: datetime) -> Sequ
     """The receipt of a status callback; `url` is the one it was posted to, which carries our ids."""
     form = _form(body)
     sid, status = form.get("MessageSid") or form.get("SmsSid"), form.get("MessageStatus") or form.get("SmsStatus")
-    if form.keys().isdisjoint({"MessageSid", "SmsSid"}) or not sid or not status:
+    if not sid or not status:
         return (Unreadable(body, "a status callback without sid or status"),)
     ours = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
     code = form.get("ErrorCode") or None
     effect = STATUSES.get(status, ReceiptEffect.NOTED)
-    failed_for = int(code) if code is not None and code.isdecimal() and effect is ReceiptEffect.FAILED else None
     return (
         Receipt(
             provider="twilio",
@@ -68,7 +58,7 @@ def twilio_status_receipts(body: bytes, url: str, received_at: datetime) -> Sequ
             message_id=sid,
             channel=Channel.SMS,
             address=form.get("To") or None,
-            suppress=None if failed_for is None else BAD_NUMBERS.get(failed_for),
+            suppress=_bad_number(code) if effect is ReceiptEffect.FAILED else None,
             code=code,
             detail=status if code is None else f"{status} {code}",
         ),
@@ -96,6 +86,13 @@ def twilio_inbound_receipts(body: bytes, received_at: datetime) -> Sequence[Rece
             detail="STOP" if stops else "START" if starts else "inbound",
         ),
     )
+
+
+def _bad_number(code: str | None) -> SuppressionCause | None:
+    """Why a failed message's number is at fault, where its code says so."""
+    number = _whole_number(code)
+    found = None if number is None else CODES.get(number)
+    return None if found is None else found.suppress
 
 
 def _form(body: bytes) -> dict[str, str]:
