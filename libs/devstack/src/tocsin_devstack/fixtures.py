@@ -23,10 +23,10 @@ from typing import Protocol
 
 import pytest
 import pytest_asyncio
-from tocsin_kit.clock import SteppedClock
 
 from tocsin_devstack.nats import NatsServer, running_nats
 from tocsin_devstack.postgres import Databases, PostgresServer, running_postgres
+from tocsin_kit.clock import SteppedClock
 
 NOON = datetime(2025, 11, 3, 12, 0, tzinfo=UTC)
 

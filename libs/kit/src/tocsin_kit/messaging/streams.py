@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import nats
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
@@ -116,6 +117,15 @@ async def apply(js: JetStreamContext, replicas: int = 1) -> None:
             await js.add_stream(config)
         for durable in stream.durables:
             await js.add_consumer(stream.name, _consumer_config(durable))
+
+
+async def apply_to(servers: str) -> None:
+    """`apply` over a connection of its own to `servers` (URLs by comma), for commands that need no other."""
+    client = await nats.connect(servers.split(","), max_reconnect_attempts=1, connect_timeout=5)
+    try:
+        await apply(client.jetstream(timeout=5))
+    finally:
+        await client.close()
 
 
 @dataclass(frozen=True)
