@@ -123,7 +123,7 @@ class Bench:
 
 def registrations(desk: Desk) -> list[Registration]:
     """Alert, fact, evaluation and job service, all served by the desk."""
-    services = [
+    services: list[tuple[Any, Any]] = [
         (alert_pb2.DESCRIPTOR.services_by_name["AlertService"], alert_pb2_grpc.add_AlertServiceServicer_to_server),
         (fact_pb2.DESCRIPTOR.services_by_name["FactService"], fact_pb2_grpc.add_FactServiceServicer_to_server),
         (
