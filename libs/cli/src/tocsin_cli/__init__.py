@@ -1,0 +1,12 @@
+"""The `tocsin` command.
+
+::
+
+    __main__ ─► app.make_app ─► commands/   one file per command, and whatever plug-ins add
+                                   │
+                                   ├─ calls       a channel to a service with an operator's token
+                                   ├─ services    the four services: settings, database, migrations
+                                   └─ show, times, choices    tables out, words in
+
+Plug-ins are entry points of the group `tocsin.commands`: functions that take the typer app and add to it.
+"""

@@ -71,6 +71,7 @@ class ServiceSettings(BaseSettings):
 
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
+Loaded = TypeVar("Loaded", bound=BaseSettings)
 
 
 def environment_name(name: str, field: FieldInfo) -> str:
@@ -81,7 +82,7 @@ def environment_name(name: str, field: FieldInfo) -> str:
     return alias if isinstance(alias, str) else name.upper()
 
 
-def load(kind: type[Settings]) -> Settings:
+def load(kind: type[Loaded]) -> Loaded:
     """The settings from the environment; exits with status 2 and a line per wrong setting."""
     try:
         return kind()
@@ -104,7 +105,7 @@ class SettingLine:
     is_default: bool
 
 
-def described(kind: type[ServiceSettings], values: ServiceSettings | None) -> Iterator[SettingLine]:
+def described(kind: type[BaseSettings], values: BaseSettings | None) -> Iterator[SettingLine]:
     """Every setting of `kind` with its value in `values` (None: not loaded)."""
     for name, field in kind.model_fields.items():
         default = "required" if field.is_required() else str(field.default)

@@ -119,11 +119,11 @@ async def apply(js: JetStreamContext, replicas: int = 1) -> None:
             await js.add_consumer(stream.name, _consumer_config(durable))
 
 
-async def apply_to(servers: str) -> None:
+async def apply_to(servers: str, replicas: int = 1) -> None:
     """`apply` over a connection of its own to `servers` (URLs by comma), for commands that need no other."""
     client = await nats.connect(servers.split(","), max_reconnect_attempts=1, connect_timeout=5)
     try:
-        await apply(client.jetstream(timeout=5))
+        await apply(client.jetstream(timeout=5), replicas)
     finally:
         await client.close()
 

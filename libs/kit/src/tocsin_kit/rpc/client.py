@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from grpc.aio import ClientCallDetails, Metadata, UnaryUnaryCall, UnaryUnaryClientInterceptor
@@ -18,9 +18,17 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from tocsin_kit.rpc.connection import client_arguments
 from tocsin_kit.rpc.deadlines import time_left
-from tocsin_kit.rpc.tokens import InternalTokens
 from tocsin_kit.telemetry import names
 from tocsin_kit.telemetry.propagation import trace_headers
+
+
+class Tokens(Protocol):
+    """Whoever has a token to call with; our services have `InternalTokens`."""
+
+    def current(self) -> str:
+        """A token that is valid now."""
+        ...
+
 
 DEFAULT_DEADLINE = timedelta(seconds=10)
 
@@ -28,7 +36,7 @@ DEFAULT_DEADLINE = timedelta(seconds=10)
 def channel(
     target: str,
     *,
-    tokens: InternalTokens | None,
+    tokens: Tokens | None,
     tracer: Tracer,
     default_deadline: timedelta = DEFAULT_DEADLINE,
 ) -> grpc.aio.Channel:
@@ -46,7 +54,7 @@ def channel(
 class _Outgoing(UnaryUnaryClientInterceptor):
     """What every outgoing call gets. Never awaits the call: that would stand between it and its cancellation."""
 
-    def __init__(self, tokens: InternalTokens | None, tracer: Tracer, default_deadline: timedelta) -> None:
+    def __init__(self, tokens: Tokens | None, tracer: Tracer, default_deadline: timedelta) -> None:
         self._tokens, self._tracer, self._default = tokens, tracer, default_deadline
         self._ending: set[asyncio.Task[None]] = set()
 

@@ -28,6 +28,7 @@ from tocsin_gateway.transcoding.values import (
 
 M = TypeVar("M", bound=Message)
 
+
 class Codec:
     """The compiled writers and readers, by message type. One per process; compiling is lazy and remembered."""
 

@@ -200,6 +200,4 @@ def _nodes(node: _Node, segments: list[str], place: int) -> Iterator[_Node]:
 
 
 def _values(route: Route, segments: list[str]) -> dict[str, str]:
-    return {
-        name[1:-1]: value for name, value in zip(route.segments, segments, strict=True) if _is_variable(name)
-    }
+    return {name[1:-1]: value for name, value in zip(route.segments, segments, strict=True) if _is_variable(name)}

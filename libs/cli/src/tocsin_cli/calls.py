@@ -1,0 +1,60 @@
+"""Calling a service as an operator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import grpc
+import typer
+from opentelemetry.trace import NoOpTracer
+
+from tocsin_cli.settings import CliSettings
+from tocsin_cli.show import complain
+from tocsin_kit.clock import SystemClock
+from tocsin_kit.rpc.caller import Scope
+from tocsin_kit.rpc.client import channel
+from tocsin_kit.rpc.errors import TocsinError, from_rpc_error
+from tocsin_kit.rpc.tokens import InternalTokens
+
+Answer = TypeVar("Answer")
+
+
+def bearer(settings: CliSettings) -> str:
+    """The operator's token: TOCSIN_TOKEN, or one of scope admin signed with TOCSIN_INTERNAL_KEY. Else exits with 2."""
+    if settings.token is not None:
+        return settings.token.get_secret_value()
+    if settings.internal_key is None:
+        complain("set TOCSIN_TOKEN (an operator's token) or TOCSIN_INTERNAL_KEY")
+        raise typer.Exit(2)
+    return InternalTokens(settings.internal_key, SystemClock(), "tocsin-cli", [Scope.ADMIN]).current()
+
+
+def call(settings: CliSettings, target: str, work: Callable[[grpc.aio.Channel], Awaitable[Answer]]) -> Answer:
+    """What `work` answers with a channel to `target`; exits with 1 and the error in words when a call fails."""
+    token = bearer(settings)
+    try:
+        return asyncio.run(_called(target, token, work))
+    except TocsinError as error:
+        complain(f"{error.reason.value}: {error.message}")
+        raise typer.Exit(1) from None
+
+
+async def _called(target: str, token: str, work: Callable[[grpc.aio.Channel], Awaitable[Answer]]) -> Answer:
+    async with channel(target, tokens=_Fixed(token), tracer=NoOpTracer()) as opened:
+        try:
+            return await work(opened)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+
+class _Fixed:
+    """The one token of this command's run."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def current(self) -> str:
+        """The token."""
+        return self._token

@@ -1,0 +1,12 @@
+"""The worker: a lane per channel, from a due row to an outcome.
+
+    lane.py       claims what is due, per class, while there are slots; gives back what it may not begin
+      └► batch.py   a claimed batch: what was lost, what nobody knows, what may leave
+           ├► gatekeeper.py  one transaction: gate, tokens, attempts written before their calls
+           ├► way.py         a channel's medium and its chain of providers; one call
+           └► look_ups.py    what became of an SMS nobody answered for
+      └► recorder.py  outcomes in batches, one transaction each
+    breaker_board.py  circuit breakers, shared with the other replicas
+
+No transaction is open during a call. Start reading in `lane.py`.
+"""

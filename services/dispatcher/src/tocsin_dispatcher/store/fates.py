@@ -1,0 +1,73 @@
+"""Merged deliveries follow the fate of the one they joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from tocsin_dispatcher.keys import DeliveryKey, UserKey
+from tocsin_dispatcher.store.database import Connection
+from tocsin_dispatcher.store.inboxes import lock_inboxes
+from tocsin_dispatcher.store.rows import DELIVERY_COLUMNS, delivery_of
+from tocsin_dispatcher.store.statement import BIG, INSTANT, UUID_, RowSet, statement
+from tocsin_dispatcher.values import Delivery
+
+_ENDED = RowSet("e", partner_id=BIG, id=UUID_)
+
+# Index deliveries_merged.
+_ORPHANED = statement(
+    f"""
+SELECT DISTINCT d.partner_id, d.user_id
+  FROM {_ENDED}
+  JOIN deliveries d ON d.partner_id = e.partner_id AND d.merged_into = e.id
+ WHERE d.status = 'merged'
+""",  # noqa: S608 - the row set is of our own making
+    _ENDED,
+)
+
+# Index deliveries_merged, then deliveries_one_per_fact. Of several about one fact the oldest speaks now and the others
+# join it; where another delivery has come to tell the fact, all join that one.
+_RELEASE = statement(
+    f"""
+WITH orphans AS (
+  SELECT d.partner_id, d.id, d.user_id, d.channel, d.fact_key,
+         first_value(d.id) OVER (PARTITION BY d.partner_id, d.user_id, d.channel, d.fact_key
+                                 ORDER BY d.created_at, d.id) AS heir
+    FROM {_ENDED}
+    JOIN deliveries d ON d.partner_id = e.partner_id AND d.merged_into = e.id
+   WHERE d.status = 'merged'
+), fates AS (
+  SELECT o.partner_id, o.id, coalesce(t.id, CASE WHEN o.heir <> o.id THEN o.heir END) AS joins
+    FROM orphans o
+    LEFT JOIN deliveries t ON t.partner_id = o.partner_id AND t.user_id = o.user_id AND t.channel = o.channel
+                          AND t.destination_id IS NULL AND t.fact_key = o.fact_key
+                          AND t.fact_key IS NOT NULL AND t.status NOT IN ('suppressed', 'merged', 'expired', 'failed')
+)
+UPDATE deliveries d
+   SET status = CASE WHEN f.joins IS NULL THEN 'pending' ELSE 'merged' END,
+       reason = CASE WHEN f.joins IS NULL THEN NULL ELSE 'merged' END,
+       due_at = CASE WHEN f.joins IS NULL THEN :now END,
+       merged_into = f.joins
+  FROM fates f
+ WHERE d.partner_id = f.partner_id AND d.id = f.id AND d.status = 'merged'
+RETURNING {DELIVERY_COLUMNS}
+""",  # noqa: S608 - the row set is of our own making
+    _ENDED,
+    now=INSTANT,
+)
+
+
+async def release_members(connection: Connection, ended: Sequence[DeliveryKey], now: datetime) -> list[Delivery]:
+    """After these were suppressed, expired or failed: what had joined them is due again. Answers what is.
+
+    Locks the inboxes of the users concerned, so that no intake writes about the same fact meanwhile.
+    """
+    if not ended:
+        return []
+    keys = _ENDED.filled(sorted(ended))
+    users = [UserKey(row.partner_id, row.user_id) for row in await connection.execute(_ORPHANED, keys)]
+    if not users:
+        return []
+    await lock_inboxes(connection, users)
+    released = [delivery_of(row) for row in await connection.execute(_RELEASE, {**keys, "now": now})]
+    return [delivery for delivery in released if delivery.status.value == "pending"]

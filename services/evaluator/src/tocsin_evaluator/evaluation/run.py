@@ -1,0 +1,130 @@
+"""Running an evaluation inside a transaction: scan, lock, fire.
+
+A fact that changes while the firing statement waits for an alert's lock is not read again, so a sweep slice, a bills
+run and an edit take three statements: the scan finds the true ones, the second locks them in order, the third fires
+with a snapshot newer than every wait. Ingest holds its facts' rows and skips the second.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tocsin_evaluator.evaluation.firing import firing_statement, locking_statement
+from tocsin_evaluator.evaluation.scanning import scan_statement
+from tocsin_evaluator.evaluation.scope import Scope
+from tocsin_evaluator.model.tally import Tally
+from tocsin_evaluator.kinds import KINDS
+from tocsin_evaluator.kinds.kind import Kind
+from tocsin_evaluator.model.facts import Trace
+from tocsin_evaluator.model.words import CLASS_OF, KindName, Reason, Verdict, Way
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When an evaluation takes place, in which way, and what goes with it.
+
+    `silent` records a goal's milestones as passed without firing; `any_hour` lets bills fire before 06:00 local.
+    """
+
+    at: datetime
+    way: Way
+    max_age: timedelta
+    trace: Trace = Trace()
+    silent: bool = False
+    any_hour: bool = False
+
+    def parameters(self) -> dict[str, object]:
+        """As the statements name them."""
+        return {
+            "at": self.at,
+            "any_hour": self.any_hour,
+            "silent": self.silent,
+            "max_age": self.max_age,
+            "work_class": CLASS_OF[self.way].value,
+            "traceparent": self.trace.traceparent,
+        }
+
+    @property
+    def own_traces(self) -> bool:
+        """Whether each firing starts a trace of its own: a run is not one trace with a million spans."""
+        return self.way in (Way.SWEEP, Way.BILLS)
+
+
+@dataclass
+class Scanned:
+    """What a scan found of one kind: numbers by verdict, and the alerts to look at again, as (partner, id)."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    chosen: set[tuple[int, int]] = field(default_factory=set)
+
+    def tally(self, fired: int, lost_to: Reason, evaluated: int | None) -> Tally:
+        """The numbers after firing; who was found true and did not fire was lost to `lost_to`.
+
+        `evaluated` is given where only the true ones were looked at.
+        """
+        reasons = Counter({reason: self.verdicts[reason] for reason in Reason if self.verdicts[reason]})
+        lost = self.verdicts[Verdict.FIRE] - fired
+        if lost > 0:
+            reasons[lost_to] += lost
+        counted = self.verdicts.total() if evaluated is None else evaluated
+        return Tally(max(counted, fired + reasons.total()), fired, reasons)
+
+
+async def scan(
+    connection: AsyncConnection, kinds: Sequence[Kind], scope: Scope, parameters: Mapping[str, object]
+) -> dict[KindName, Scanned]:
+    """One plain SELECT over all `kinds`."""
+    found = {kind.name: Scanned() for kind in kinds}
+    statement = scan_statement(tuple(found), scope)
+    for kind, verdict, n, partners, ids in await connection.execute(statement, parameters):
+        scanned = found[KindName(kind)]
+        scanned.verdicts[verdict] += n
+        scanned.chosen.update(zip(partners or (), ids or (), strict=True))
+    return found
+
+
+def _chosen(scanned: Scanned) -> dict[str, object]:
+    in_order = sorted(scanned.chosen)
+    return {"alert_partner_ids": [each[0] for each in in_order], "alert_ids": [each[1] for each in in_order]}
+
+
+async def fire_arrived(
+    connection: AsyncConnection, kinds: Sequence[Kind], moment: Moment, facts: Mapping[str, object]
+) -> dict[KindName, Tally]:
+    """Evaluate what touches the facts this transaction has just written and holds. Kinds in the registry's order."""
+    parameters = {**moment.parameters(), **facts}
+    found = await scan(connection, kinds, Scope.FACTS, parameters)
+    tallies = {}
+    for kind in kinds:
+        scanned = found[kind.name]
+        fired = 0
+        if scanned.chosen:
+            statement = firing_statement(kind.name, Scope.FACTS, own_traces=False)
+            fired = await connection.scalar(statement, {**parameters, **_chosen(scanned)}) or 0
+        tallies[kind.name] = scanned.tally(fired, kind.lost_to, None)
+    return tallies
+
+
+async def fire_in(
+    connection: AsyncConnection,
+    kind: Kind,
+    scope: Scope,
+    moment: Moment,
+    where: Mapping[str, object],
+    *,
+    evaluated: int | None = None,
+) -> Tally:
+    """Evaluate the alerts of a kind in a scope: the three statements. `where` holds the scope's parameters."""
+    parameters = {**moment.parameters(), **where}
+    scanned = (await scan(connection, [kind], scope, parameters))[kind.name]
+    fired = 0
+    if scanned.chosen:
+        chosen = _chosen(scanned)
+        await connection.execute(locking_statement(), chosen)
+        statement = firing_statement(kind.name, Scope.CHOSEN, own_traces=moment.own_traces)
+        fired = await connection.scalar(statement, {**parameters, **chosen}) or 0
+    lost_to = Reason.PASSED if moment.silent and kind.silent_when_new else kind.lost_to
+    return scanned.tally(fired, lost_to, evaluated)

@@ -1,0 +1,158 @@
+"""Which alerts and facts one statement looks at, and how they are joined."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Interval,
+    TableValuedAlias,
+    Text,
+    and_,
+    bindparam,
+    column,
+    false,
+    func,
+    literal,
+    null,
+    or_,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from tocsin_evaluator.kinds.kind import Kind, Rows, rows_over
+
+#: How long before its creation or edit a purchase may have arrived for an alert to look at it still.
+BEFORE_THE_EDIT = timedelta(seconds=60)
+
+
+class Scope(Enum):
+    """What restricts a statement."""
+
+    FACTS = auto()
+    """Facts that just came in, by key; their rows are locked by this transaction."""
+    RANGE = auto()
+    """The alerts of one partner's users from one id to another."""
+    ZONE = auto()
+    """The alerts of people in one time zone."""
+    USER = auto()
+    """One user's alerts."""
+    ALERT = auto()
+    """One alert."""
+    CHOSEN = auto()
+    """Alerts by key, as an earlier scan found them."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Alerts joined to their facts and people, restricted; and what the scope knows of each fact's arrival."""
+
+    rows: Rows
+    source: FromClause
+    where: ColumnElement[bool]
+    backfill: ColumnElement[bool]
+    traceparent: ColumnElement[str]
+    tracestate: ColumnElement[str]
+
+
+def facts_parameter(kind: Kind, name: str) -> str:
+    """The parameter that holds `name` of the arrived facts of the kind's table, an array."""
+    return f"{kind.fact.name}_{name}"
+
+
+def _arrived(kind: Kind) -> TableValuedAlias:
+    """The arrived facts as a table: partner_id, id, backfill, traceparent, tracestate."""
+    columns = (("partner_id", BigInteger), ("id", BigInteger), ("backfill", Boolean))
+    traces = (("traceparent", Text), ("tracestate", Text))
+    arrays = [bindparam(facts_parameter(kind, name), type_=ARRAY(type_)) for name, type_ in (*columns, *traces)]
+    shape = [column(name, type_) for name, type_ in (*columns, *traces)]
+    return func.unnest(*arrays).table_valued(*shape, name="arrived").render_derived()
+
+
+def chosen_alerts() -> TableValuedAlias:
+    """The alerts an earlier statement chose, as a table: partner_id, id."""
+    arrays = [bindparam(name, type_=ARRAY(BigInteger)) for name in ("alert_partner_ids", "alert_ids")]
+    shape = [column("partner_id", BigInteger), column("id", BigInteger)]
+    return func.unnest(*arrays).table_valued(*shape, name="chosen").render_derived()
+
+
+def live(rows: Rows) -> ColumnElement[bool]:
+    """Active and not deleted, in the words of the partial indexes."""
+    return and_(rows.alert.c.active, rows.alert.c.deleted_at.is_(None))
+
+
+def snoozed(rows: Rows) -> ColumnElement[bool]:
+    """Told to be quiet for now."""
+    return func.coalesce(rows.alert.c.snoozed_until > rows.at, False, type_=Boolean)
+
+
+def _recent(rows: Rows) -> ColumnElement[bool]:
+    """The purchases a transaction alert looks at when it is created, edited or asked: no history, not older than
+    the edit less a minute, nor what it slept through. The bound on posted_at is the index's: what came in within
+    the age is at most twice as old.
+    """
+    a, f = rows.alert.c, rows.fact.c
+    age = bindparam("max_age", type_=Interval)
+    since = func.greatest(a.condition_changed_at - literal(BEFORE_THE_EDIT, Interval), rows.at - age)
+    awake = or_(a.snoozed_until.is_(None), f.received_at >= a.snoozed_until)
+    reach = rows.at - age * 2 - literal(timedelta(days=2), Interval)
+    return and_(f.received_at >= since, f.posted_at >= reach, f.backfill.is_(False), awake)
+
+
+def joined(kind: Kind, scope: Scope, *, chosen: bool = False) -> Joined:
+    """The join of `kind` in `scope`; `chosen` restricts it to the alerts an earlier scan chose as well."""
+    rows = rows_over(kind.fact)
+    a, f, p = rows.alert, rows.fact, rows.person
+    where = [live(rows), a.c.kind == kind.name, _restriction(rows, scope)]
+    if kind.is_event and scope is not Scope.FACTS:
+        where.append(_recent(rows))
+    arrived = _arrived(kind) if scope is Scope.FACTS else None
+    source: FromClause = f
+    if arrived is not None:
+        source = arrived.join(f, and_(f.c.partner_id == arrived.c.partner_id, f.c.id == arrived.c.id))
+    source = source.join(a, kind.joins(rows))
+    if chosen or scope is Scope.CHOSEN:
+        picked = chosen_alerts()
+        source = source.join(picked, and_(a.c.partner_id == picked.c.partner_id, a.c.id == picked.c.id))
+    source = source.outerjoin(p, and_(p.c.partner_id == a.c.partner_id, p.c.user_id == a.c.user_id))
+    return Joined(
+        rows=rows,
+        source=source,
+        where=and_(*where),
+        backfill=false() if arrived is None else arrived.c.backfill,
+        traceparent=bindparam("traceparent", type_=Text) if arrived is None else arrived.c.traceparent,
+        tracestate=null() if arrived is None else arrived.c.tracestate,
+    )
+
+
+def _restriction(rows: Rows, scope: Scope) -> ColumnElement[bool]:
+    a, f = rows.alert.c, rows.fact.c
+    partner = bindparam("partner_id", type_=BigInteger)
+    match scope:
+        case Scope.FACTS | Scope.CHOSEN:
+            return true()
+        case Scope.RANGE:
+            first, last = (bindparam(name, type_=BigInteger) for name in ("user_from", "user_to"))
+            return and_(
+                a.partner_id == partner,
+                f.partner_id == partner,
+                a.user_id.between(first, last),
+                f.user_id.between(first, last),
+            )
+        case Scope.ZONE:
+            return rows.zone == bindparam("zone", type_=Text)
+        case Scope.USER:
+            return and_(a.partner_id == partner, a.user_id == bindparam("user_id", type_=BigInteger))
+        case Scope.ALERT:
+            return and_(a.partner_id == partner, a.id == bindparam("alert_id", type_=BigInteger))
+
+
+def percents_of(rows: Rows) -> TableValuedAlias:
+    """The alert's percents as a lateral table: percent."""
+    shape = [column("percent", Integer)]
+    return func.unnest(rows.alert.c.percents).table_valued(*shape, name="m").render_derived().lateral("m")

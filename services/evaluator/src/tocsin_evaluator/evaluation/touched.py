@@ -1,0 +1,53 @@
+"""Facts that a transaction has just written: what the real-time evaluation looks at."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Table
+
+from tocsin_evaluator.evaluation.scope import facts_parameter
+from tocsin_evaluator.kinds import REGISTRY
+from tocsin_evaluator.kinds.kind import Kind
+from tocsin_evaluator.model.facts import Trace
+
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Touch:
+    """How a fact came: whether as history, and in which trace."""
+
+    backfill: bool
+    trace: Trace
+
+
+@dataclass
+class Touched:
+    """The written facts by table and (partner, id)."""
+
+    by_table: dict[Table, dict[Key, Touch]] = field(default_factory=dict)
+
+    def add(self, table: Table, key: Key, touch: Touch) -> None:
+        """Note a fact. One that came as news as well as history is news."""
+        touches = self.by_table.setdefault(table, {})
+        before = touches.get(key)
+        if before is None or before.backfill:
+            touches[key] = touch
+
+    def kinds(self) -> list[Kind]:
+        """The kinds of alert that look at such facts, in the registry's order."""
+        return [kind for kind in REGISTRY if self.by_table.get(kind.fact)]
+
+    def parameters(self) -> dict[str, object]:
+        """The facts as the parameters of Scope.FACTS."""
+        arrays: dict[str, object] = {}
+        for kind in self.kinds():
+            facts = sorted(self.by_table[kind.fact].items())
+            columns = {
+                "partner_id": [key[0] for key, _ in facts],
+                "id": [key[1] for key, _ in facts],
+                "backfill": [touch.backfill for _, touch in facts],
+                "traceparent": [touch.trace.traceparent for _, touch in facts],
+                "tracestate": [touch.trace.tracestate for _, touch in facts],
+            }
+            arrays |= {facts_parameter(kind, name): values for name, values in columns.items()}
+        return arrays

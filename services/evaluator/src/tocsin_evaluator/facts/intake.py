@@ -1,0 +1,260 @@
+"""One transaction that takes facts in and fires what they make true.
+
+Order, which is the lock order: profiles, accounts, goals, transactions, budgets, bills; then the alerts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tocsin_evaluator.evaluation.due_days import renew
+from tocsin_evaluator.evaluation.run import Moment, fire_arrived
+from tocsin_evaluator.model.tally import Tally
+from tocsin_evaluator.evaluation.touched import Touch, Touched
+from tocsin_evaluator.facts.derived import Affected, derive_affected
+from tocsin_evaluator.facts.merging import ANOTHERS, merged
+from tocsin_evaluator.facts.purchases import chosen_pairs
+from tocsin_evaluator.facts.stored import (
+    account_row,
+    bill_row,
+    budget_row,
+    goal_row,
+    person_row,
+    transaction_row,
+    zone_of,
+)
+from tocsin_evaluator.model.facts import (
+    Account,
+    Arrival,
+    Bill,
+    Budget,
+    Fact,
+    FactKey,
+    Goal,
+    Profile,
+    Refused,
+    Trace,
+    Transaction,
+    key_of,
+)
+from tocsin_evaluator.model.words import FactKind, KindName, Way
+from tocsin_evaluator.store import balances, purchases
+from tocsin_evaluator.store.balances import BalanceAfter
+from tocsin_evaluator.store.bills import lock_of_users
+from tocsin_evaluator.store.people import Known, known
+from tocsin_evaluator.store.rows import TransactionRow
+from tocsin_evaluator.store.tables import accounts, bills, budgets, goals, transactions
+from tocsin_evaluator.store.upserts import Key, Put, Row, lock, put
+from tocsin_kit.messaging.publisher import Outgoing
+from tocsin_kit.postgres.outbox import Outbox
+
+#: Encodes a profile with its version for the dispatcher.
+EncodeProfile = Callable[[Profile, int], bytes]
+PROFILES_SUBJECT = "tocsin.profiles"
+
+
+@dataclass
+class Taken:
+    """What became of a batch: refusals by position, users without a profile, and what was fired and written."""
+
+    refused: dict[int, Refused] = field(default_factory=dict)
+    unknown_people: frozenset[Key] = frozenset()
+    tallies: dict[KindName, Tally] = field(default_factory=dict)
+    profiles_told: list[Outgoing] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Takes batches in, each in the transaction of the connection it is given."""
+
+    outbox: Outbox
+    encode_profile: EncodeProfile
+    max_age: timedelta
+
+    async def take_in(self, connection: AsyncConnection, arrivals: Sequence[Arrival], at: datetime) -> Taken:
+        """Write the batch and fire. Raises what PostgreSQL raises for data that cannot be stored."""
+        batch = merged(arrivals)
+        step = _Step(connection, batch.arrivals, at, self)
+        await step.run()
+        refused = {position: ANOTHERS for position, each in enumerate(arrivals) if key_of(each.fact) in step.foreign}
+        return Taken({**refused, **batch.refused}, step.unknown_people(), step.tallies, step.profiles_told)
+
+
+class _Step:
+    """The state of one transaction while it takes a batch in."""
+
+    def __init__(
+        self, connection: AsyncConnection, arrivals: dict[FactKey, Arrival], at: datetime, intake: Intake
+    ) -> None:
+        self._connection, self._arrivals, self._at, self._intake = connection, arrivals, at, intake
+        self._people: dict[Key, Known] = {}
+        self._touched = Touched()
+        self._affected = Affected()
+        self._moved: set[Key] = set()
+        self.foreign: set[FactKey] = set()
+        self.tallies: dict[KindName, Tally] = {}
+        self.profiles_told: list[Outgoing] = []
+
+    async def run(self) -> None:
+        """Everything, in the lock order."""
+        users = {(each.fact.partner_id, each.fact.user_id) for each in self._arrivals.values()}
+        self._people = await known(self._connection, users)
+        await self._take_profiles()
+        await self._take_accounts()
+        await self._take_goals()
+        await self._take_transactions()
+        await self._take_budgets()
+        await self._take_bills()
+        kinds = self._touched.kinds()
+        if kinds:
+            moment = Moment(self._at, Way.REALTIME, self._intake.max_age)
+            self.tallies = await fire_arrived(self._connection, kinds, moment, self._touched.parameters())
+
+    def unknown_people(self) -> frozenset[Key]:
+        """Users of whom no profile is known."""
+        users = {(each.fact.partner_id, each.fact.user_id) for each in self._arrivals.values()}
+        return frozenset(users - self._people.keys())
+
+    def _of(self, kind: type[Fact]) -> list[Arrival]:
+        return [each for each in self._arrivals.values() if isinstance(each.fact, kind)]
+
+    async def _put(self, arrivals: Sequence[Arrival], rows: Sequence[Row]) -> Put:
+        """Write rows, note whose id is another's, and answer what changed."""
+        done = await put(self._connection, rows)
+        self.foreign |= {
+            key_of(each.fact) for each in arrivals if (each.fact.partner_id, each.fact.id) in done.foreign
+        }
+        return done
+
+    async def _take_profiles(self) -> None:
+        arrivals = self._of(Profile)
+        rows = [person_row(each.fact) for each in arrivals if isinstance(each.fact, Profile)]
+        before = self._people
+        done = await self._put(arrivals, rows)
+        for each in arrivals:
+            profile = each.fact
+            key = (profile.partner_id, profile.user_id)
+            if isinstance(profile, Profile) and key in done.versions:
+                self._people = {**self._people, key: Known(profile.time_zone, done.versions[key])}
+                self._tell(each, profile, done.versions[key])
+                if key not in before or before[key].time_zone != profile.time_zone:
+                    self._moved.add(key)
+                    self._affected.whole_user(key, Touch(each.backfill, each.trace))
+        await self._intake.outbox.add(self._connection, self.profiles_told, self._at)
+
+    def _tell(self, arrival: Arrival, profile: Profile, version: int) -> None:
+        self.profiles_told.append(
+            Outgoing(
+                work_class="user",
+                subject=PROFILES_SUBJECT,
+                message_id=f"{profile.partner_id}:{profile.user_id}:{version}",
+                payload=self._intake.encode_profile(profile, version),
+                traceparent=arrival.trace.traceparent,
+                tracestate=arrival.trace.tracestate,
+            )
+        )
+
+    async def _take_accounts(self) -> None:
+        arrivals = self._of(Account)
+        rows = [account_row(each.fact) for each in arrivals if isinstance(each.fact, Account)]
+        posted = [each.fact for each in self._of(Transaction) if isinstance(each.fact, Transaction)]
+        keys = {(row.partner_id, row.id) for row in rows} | {(each.partner_id, each.account_id) for each in posted}
+        await lock(self._connection, accounts, keys)
+        done = await self._put(arrivals, rows)
+        for each in arrivals:
+            key = (each.fact.partner_id, each.fact.id)
+            if key in done.versions:
+                self._touched.add(accounts, key, Touch(each.backfill, each.trace))
+
+    async def _take_goals(self) -> None:
+        arrivals = self._of(Goal)
+        done = await self._put(arrivals, [goal_row(each.fact) for each in arrivals if isinstance(each.fact, Goal)])
+        for each in arrivals:
+            key = (each.fact.partner_id, each.fact.id)
+            if key in done.versions:
+                self._touched.add(goals, key, Touch(each.backfill, each.trace))
+
+    async def _take_transactions(self) -> None:
+        arrivals = self._of(Transaction)
+        if not arrivals:
+            return
+        rows = {(row.partner_id, row.id): row for row in map(self._transaction_row, arrivals)}
+        done = await self._put(arrivals, list(rows.values()))
+        accepted = {key: rows[key] for key in rows if key in done.versions}
+        for each in arrivals:
+            key = (each.fact.partner_id, each.fact.id)
+            if key in accepted:
+                row, touch = accepted[key], Touch(accepted[key].backfill, each.trace)
+                self._touched.add(transactions, key, touch)
+                category = row.category if done.versions[key] == 1 else None  # it may have changed its category
+                self._affected.category((row.partner_id, row.user_id), category, touch)
+        await self._pair([key for key in accepted if done.versions[key] == 1])
+        await self._move_balances([accepted[key] for key in rows if key in accepted])
+
+    def _transaction_row(self, arrival: Arrival) -> TransactionRow:
+        if not isinstance(arrival.fact, Transaction):
+            raise TypeError("not a transaction")
+        zone = zone_of((arrival.fact.partner_id, arrival.fact.user_id), self._people)
+        return transaction_row(
+            arrival.fact, zone, at=self._at, backfill=arrival.backfill, max_age=self._intake.max_age
+        )
+
+    async def _pair(self, new: Sequence[Key]) -> None:
+        if not new:
+            return
+        pairs = chosen_pairs(await purchases.candidates(self._connection, new))
+        arrived = set(new)
+        members = []
+        for each in pairs:
+            posted_was_first = (each.partner_id, each.posted_id) not in arrived
+            purchase = each.posted_id if posted_was_first else each.pending_id
+            members += [(each.partner_id, each.pending_id, purchase), (each.partner_id, each.posted_id, purchase)]
+        await purchases.pair(self._connection, members)
+
+    async def _move_balances(self, rows: Sequence[TransactionRow]) -> None:
+        """The newest balance by (posted_at, order in the batch) moves each account."""
+        newest: dict[Key, TransactionRow] = {}
+        for row in sorted(rows, key=lambda row: row.posted_at):  # stable: the batch's order breaks ties
+            if row.balance_after is not None:
+                newest[row.partner_id, row.account_id] = row
+        said = [
+            BalanceAfter(row.partner_id, row.account_id, row.user_id, row.balance_after, row.posted_at)
+            for row in newest.values()
+            if row.balance_after is not None
+        ]
+        for key in await balances.move(self._connection, said):
+            row = newest[key]
+            arrival = self._arrivals[FactKey(row.partner_id, FactKind.TRANSACTION, row.id)]
+            self._touched.add(accounts, key, Touch(row.backfill, arrival.trace))
+
+    async def _take_budgets(self) -> None:
+        arrivals = self._of(Budget)
+        rows = [
+            budget_row(each.fact, zone_of((each.fact.partner_id, each.fact.user_id), self._people))
+            for each in arrivals
+            if isinstance(each.fact, Budget)
+        ]
+        await lock(self._connection, budgets, [(row.partner_id, row.id) for row in rows])
+        done = await self._put(arrivals, rows)
+        for each in arrivals:
+            key = (each.fact.partner_id, each.fact.id)
+            if key in done.versions and isinstance(each.fact, Budget):
+                touch = Touch(each.backfill, each.trace)
+                self._touched.add(budgets, key, touch)
+                self._affected.category((each.fact.partner_id, each.fact.user_id), each.fact.category, touch)
+        for key, touch in (await derive_affected(self._connection, self._affected, self._people, self._at)).items():
+            self._touched.add(budgets, key, touch)
+
+    async def _take_bills(self) -> None:
+        arrivals = self._of(Bill)
+        of_movers = await lock_of_users(self._connection, self._moved)
+        done = await self._put(arrivals, [bill_row(each.fact) for each in arrivals if isinstance(each.fact, Bill)])
+        await renew(self._connection, [*of_movers, *done.versions], self._at)
+        for key in of_movers:
+            self._touched.add(bills, key, Touch(False, Trace()))
+        for each in arrivals:
+            key = (each.fact.partner_id, each.fact.id)
+            if key in done.versions:
+                self._touched.add(bills, key, Touch(each.backfill, each.trace))

@@ -1,0 +1,149 @@
+"""What a kind of alert is: the expressions that everything else composes into one statement over a set."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+from sqlalchemy import (
+    Alias,
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Date,
+    DateTime,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+)
+
+from tocsin_evaluator.model.words import KindName, Reason
+from tocsin_evaluator.store.tables import alerts, people
+
+#: A balance older than this does not fire (evaluation page, "Stale facts stay quiet").
+STALE_AFTER = timedelta(hours=48)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What an expression may speak of: an alert, a fact, the fact's person (or none), and the instant."""
+
+    alert: Alias
+    fact: Alias
+    person: Alias
+
+    @cached_property
+    def at(self) -> BindParameter[object]:
+        """The instant of the evaluation."""
+        return bindparam("at", type_=DateTime(timezone=True))
+
+    @cached_property
+    def any_hour(self) -> BindParameter[bool]:
+        """Whether bills fire before 06:00 local too: when their alert was just created or edited."""
+        return bindparam("any_hour", type_=Boolean)
+
+    @property
+    def zone(self) -> ColumnElement[str]:
+        """The person's time zone; UTC where the person is unknown."""
+        return func.coalesce(self.person.c.time_zone, literal("UTC"), type_=Text)
+
+    @property
+    def local_time(self) -> ColumnElement[object]:
+        """The instant on the person's wall clock."""
+        return func.timezone(self.zone, self.at, type_=DateTime())
+
+    @property
+    def today(self) -> ColumnElement[object]:
+        """The person's calendar day."""
+        return cast(self.local_time, Date)
+
+
+def rows_over(fact: Table) -> Rows:
+    """Aliases for one statement over alerts and `fact`."""
+    return Rows(alerts.alias("a"), fact.alias("f"), people.alias("p"))
+
+
+Clause = Callable[[Rows], ColumnElement[bool]]
+Key = Callable[[Rows], ColumnElement[str]]
+
+
+@dataclass(frozen=True)
+class Percents:
+    """How an alert with several percents tells which are reached, and which occurrence each of them is."""
+
+    reached: Callable[[Rows, ColumnElement[int]], ColumnElement[bool]]
+    key: Callable[[Rows, ColumnElement[int]], ColumnElement[str]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of alert.
+
+    `condition` is what makes it true. `reasons` name, in order, why a true one does not fire, as far as its own
+    row and its fact say so; what was sent before is asked of the occurrences. `key` (one occurrence) or `percents`
+    (several at once, of which the highest newly reached fires) names the occurrence, without the condition's
+    version. `context` gives the values by the field names of the kind's context message; a percent kind takes the
+    percent as well.
+
+    A kind `guarded_by_its_row` names a new occurrence at each firing: its reasons say when it may fire again, and the
+    occurrences need not be asked. `rearms`, `crossing_version` and `quiet_until` say what is written to that row.
+    """
+
+    name: KindName
+    fact: Table
+    condition: Clause
+    context: Callable[[Rows], dict[str, ColumnElement[object]]]
+    key: Key | None = None
+    percents: Percents | None = None
+    reasons: Sequence[tuple[Reason, Clause]] = ()
+    has_subject: bool = True
+    is_swept: bool = False
+    rearms: Clause | None = None
+    crossing_version: Callable[[Rows], ColumnElement[int]] | None = None
+    quiet_until: Callable[[Rows], ColumnElement[object]] | None = None
+    daily_digest: Clause | None = None
+    silent_when_new: bool = False
+    guarded_by_its_row: bool = False
+
+    @property
+    def lost_to(self) -> Reason:
+        """Why one that was found true did not fire after all: somebody else was first."""
+        return Reason.COOLDOWN if self.guarded_by_its_row else Reason.ALREADY_SENT
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it looks at transactions: what they say once is said once."""
+        return not self.has_subject
+
+    def joins(self, rows: Rows) -> ColumnElement[bool]:
+        """The one shared join: same partner and same user; the alert's own subject where it has one."""
+        a, f = rows.alert.c, rows.fact.c
+        same_owner = and_(f.partner_id == a.partner_id, f.user_id == a.user_id)
+        return and_(same_owner, f.id == a.subject_id) if self.has_subject else same_owner
+
+
+def money_text(amount: ColumnElement[object]) -> ColumnElement[object]:
+    """An amount as JSON text with two to four decimals, as `tocsin_kit.money.amount_text` writes it."""
+    trimmed = func.trim_scale(amount)
+    return cast(case((func.scale(trimmed) < 2, func.round(amount, 2)), else_=trimmed), Text)
+
+
+def instant_text(instant: ColumnElement[object]) -> ColumnElement[str]:
+    """An instant as RFC 3339, UTC, with microseconds."""
+    return func.to_char(func.timezone("UTC", instant), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"', type_=Text)
+
+
+def day_text(day: ColumnElement[object]) -> ColumnElement[str]:
+    """A calendar day as 2025-11-01."""
+    return func.to_char(day, "YYYY-MM-DD", type_=Text)
+
+
+def lowest_percent(rows: Rows) -> ColumnElement[int]:
+    """The first of the alert's percents, which are stored ascending."""
+    lowest: ColumnElement[int] = rows.alert.c.percents[1]
+    return lowest

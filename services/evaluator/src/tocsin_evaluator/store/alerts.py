@@ -1,0 +1,251 @@
+"""Alerts as rows. Every statement about a user's alert names the partner and the user: another's does not exist."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tocsin_evaluator.model.alerts import Wish
+from tocsin_evaluator.model.words import Channel, KindName
+from tocsin_evaluator.store.columns import columns_of, condition_of
+from tocsin_evaluator.store.tables import LIVE, alerts
+
+
+@dataclass(frozen=True)
+class StoredAlert:
+    """An alert's row; how often it was evaluated is asked separately (`history`)."""
+
+    partner_id: int
+    id: int
+    user_id: int
+    wish: Wish
+    condition_version: int
+    last_triggered_at: datetime | None
+    trigger_count: int
+    sweeps_before: int
+    fact_version_before: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """(partner, id)."""
+        return self.partner_id, self.id
+
+
+def _alert(row: Row[Any]) -> StoredAlert:
+    return StoredAlert(
+        partner_id=row.partner_id,
+        id=row.id,
+        user_id=row.user_id,
+        wish=Wish(
+            name=row.name,
+            condition=condition_of(row),
+            active=row.active,
+            channels=frozenset(Channel(each) for each in row.channels),
+            critical=row.critical,
+            cooldown=row.cooldown,
+            snoozed_until=row.snoozed_until,
+        ),
+        condition_version=row.condition_version,
+        last_triggered_at=row.last_triggered_at,
+        trigger_count=row.trigger_count,
+        sweeps_before=row.sweeps_before,
+        fact_version_before=row.fact_version_before,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _mine(partner_id: int, user_id: int) -> ColumnElement[bool]:
+    return and_(alerts.c.partner_id == partner_id, alerts.c.user_id == user_id, alerts.c.deleted_at.is_(None))
+
+
+def _values(wish: Wish) -> dict[str, object]:
+    return {
+        "kind": wish.kind.value,
+        "name": wish.name,
+        **columns_of(wish.condition),
+        "channels": sorted(channel.value for channel in wish.channels),
+        "critical": wish.critical,
+        "cooldown": wish.cooldown,
+        "active": wish.active,
+        "snoozed_until": wish.snoozed_until,
+    }
+
+
+async def create(connection: AsyncConnection, partner_id: int, user_id: int, wish: Wish, at: datetime) -> int:
+    """Write a new alert, armed; answers its id."""
+    values = _values(wish)
+    before = await _counts_before(connection, partner_id, user_id, wish.kind, values.get("subject_id"))
+    statement = insert(alerts).values(
+        partner_id=partner_id,
+        user_id=user_id,
+        **values,
+        condition_version=1,
+        condition_changed_at=at,
+        armed=True,
+        seen_version=0,
+        trigger_count=0,
+        sweeps_before=before[0],
+        fact_version_before=before[1],
+        created_at=at,
+        updated_at=at,
+    )
+    return int((await connection.execute(statement.returning(alerts.c.id))).scalar_one())
+
+
+# sweeps_by_number, and the facts' primary keys.
+_COUNTS = text("""
+SELECT coalesce((SELECT number FROM sweeps WHERE kind = CAST(:kind AS text) AND number IS NOT NULL ORDER BY number DESC LIMIT 1), 0),
+  coalesce(CASE CAST(:kind AS text)
+    WHEN 'account_threshold' THEN (SELECT version FROM accounts
+      WHERE partner_id = CAST(:partner_id AS bigint) AND id = CAST(:subject_id AS bigint) AND user_id = CAST(:user_id AS bigint))
+    WHEN 'goal' THEN (SELECT version FROM goals
+      WHERE partner_id = CAST(:partner_id AS bigint) AND id = CAST(:subject_id AS bigint) AND user_id = CAST(:user_id AS bigint))
+    WHEN 'spending_target' THEN (SELECT version FROM budgets
+      WHERE partner_id = CAST(:partner_id AS bigint) AND id = CAST(:subject_id AS bigint) AND user_id = CAST(:user_id AS bigint))
+    WHEN 'upcoming_bill' THEN (SELECT version FROM bills
+      WHERE partner_id = CAST(:partner_id AS bigint) AND id = CAST(:subject_id AS bigint) AND user_id = CAST(:user_id AS bigint))
+  END, 0)
+""")
+
+
+async def _counts_before(
+    connection: AsyncConnection, partner_id: int, user_id: int, kind: KindName, subject_id: object
+) -> tuple[int, int]:
+    parameters = {"kind": kind.value, "partner_id": partner_id, "user_id": user_id, "subject_id": subject_id}
+    sweeps, version = (await connection.execute(_COUNTS, parameters)).one()
+    return int(sweeps), int(version)
+
+
+async def get(
+    connection: AsyncConnection, partner_id: int, user_id: int, alert_id: int, *, for_change: bool = False
+) -> StoredAlert | None:
+    """One of the user's alerts, by primary key; None where it is not theirs, or deleted."""
+    statement = select(alerts).where(_mine(partner_id, user_id), alerts.c.id == alert_id)
+    if for_change:
+        statement = statement.with_for_update(key_share=True)
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else _alert(row)
+
+
+async def page(
+    connection: AsyncConnection,
+    partner_id: int,
+    user_id: int,
+    *,
+    kind: KindName | None,
+    active: bool | None,
+    before: int | None,
+    size: int,
+) -> list[StoredAlert]:
+    """The user's alerts with ids below `before`, newest first. alerts_of_user."""
+    statement = select(alerts).where(_mine(partner_id, user_id))
+    if kind is not None:
+        statement = statement.where(alerts.c.kind == kind.value)
+    if active is not None:
+        statement = statement.where(alerts.c.active == active)
+    if before is not None:
+        statement = statement.where(alerts.c.id < before)
+    return [_alert(row) for row in await connection.execute(statement.order_by(alerts.c.id.desc()).limit(size))]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an edit does beside writing the wish: a new condition starts fresh; events count from `heard_from` on."""
+
+    wish: Wish
+    condition_is_new: bool
+    heard_from: datetime | None
+
+
+async def change(connection: AsyncConnection, alert: StoredAlert, change: Change, at: datetime) -> None:
+    """Write an edit of an alert that is locked."""
+    values: dict[str, object] = {**_values(change.wish), "updated_at": at}
+    if change.heard_from is not None:
+        values["condition_changed_at"] = change.heard_from
+    if change.condition_is_new:
+        values |= {"armed": True, "seen_version": 0, "quiet_until": None}
+        values["condition_version"] = alerts.c.condition_version + 1
+    await connection.execute(
+        update(alerts).where(alerts.c.partner_id == alert.partner_id, alerts.c.id == alert.id).values(**values)
+    )
+
+
+async def delete(connection: AsyncConnection, partner_id: int, user_id: int, alert_id: int, at: datetime) -> bool:
+    """Delete softly; False where the user has no such alert."""
+    statement = update(alerts).where(_mine(partner_id, user_id), alerts.c.id == alert_id)
+    return (await connection.execute(statement.values(deleted_at=at, updated_at=at))).rowcount == 1
+
+
+async def live_in_zone(connection: AsyncConnection, kind: KindName, zone: str) -> int:
+    """How many live alerts of a kind people in a zone have. alerts_by_kind."""
+    return int(await connection.scalar(_LIVE_IN_ZONE, {"kind": kind.value, "zone": zone}) or 0)
+
+
+_LIVE_IN_ZONE = text(f"""
+SELECT count(*) FROM alerts a LEFT JOIN people p ON p.partner_id = a.partner_id AND p.user_id = a.user_id
+WHERE a.kind = :kind AND {LIVE} AND coalesce(p.time_zone, 'UTC') = :zone
+""")  # noqa: S608 a constant of ours
+
+
+@dataclass(frozen=True)
+class History:
+    """When an alert was last evaluated, and how often since its creation."""
+
+    last_evaluated_at: datetime | None
+    evaluation_count: int
+
+
+# Per alert: the newest sweep of its kind (sweeps_by_number) or its owner's bill days (primary key), and its fact by
+# primary key; transaction kinds: the user's transactions (transactions_by_user).
+_HISTORY = text("""
+SELECT a.partner_id, a.id,
+  greatest(s.finished_at, b.done_at, f.seen_at, a.last_triggered_at),
+  coalesce(s.number - a.sweeps_before, 0) + coalesce(b.n, 0)
+    + greatest(coalesce(f.version, 0) - a.fact_version_before, 0)
+FROM unnest(CAST(:partner_ids AS bigint[]), CAST(:ids AS bigint[])) AS k(partner_id, id)
+JOIN alerts a ON a.partner_id = k.partner_id AND a.id = k.id
+LEFT JOIN people p ON p.partner_id = a.partner_id AND p.user_id = a.user_id
+LEFT JOIN LATERAL (
+  SELECT number, finished_at FROM sweeps WHERE kind = a.kind AND number > a.sweeps_before ORDER BY number DESC LIMIT 1
+) s ON true
+LEFT JOIN LATERAL (
+  SELECT count(*) AS n, max(done_at) AS done_at FROM bill_days
+  WHERE a.kind = 'upcoming_bill' AND zone = coalesce(p.time_zone, 'UTC') AND done_at >= a.created_at
+) b ON true
+LEFT JOIN LATERAL (
+  SELECT version, as_of AS seen_at FROM accounts
+  WHERE a.kind = 'account_threshold' AND partner_id = a.partner_id AND accounts.id = a.subject_id
+    AND user_id = a.user_id AND version > a.fact_version_before
+  UNION ALL
+  SELECT version, as_of FROM goals
+  WHERE a.kind = 'goal' AND partner_id = a.partner_id AND goals.id = a.subject_id
+    AND user_id = a.user_id AND version > a.fact_version_before
+  UNION ALL
+  SELECT version, as_of FROM budgets
+  WHERE a.kind = 'spending_target' AND partner_id = a.partner_id AND budgets.id = a.subject_id
+    AND user_id = a.user_id AND version > a.fact_version_before
+  UNION ALL
+  SELECT version, as_of FROM bills
+  WHERE a.kind = 'upcoming_bill' AND partner_id = a.partner_id AND bills.id = a.subject_id
+    AND user_id = a.user_id AND version > a.fact_version_before
+  UNION ALL
+  SELECT count(*), max(received_at) FROM transactions
+  WHERE a.kind IN ('merchant_name', 'transaction_limit') AND partner_id = a.partner_id
+    AND user_id = a.user_id AND received_at >= a.created_at
+  HAVING count(*) > 0
+) f ON true
+""")
+
+
+async def history(connection: AsyncConnection, found: Sequence[StoredAlert]) -> Mapping[tuple[int, int], History]:
+    """When and how often these alerts were evaluated, computed from sweeps, bill days and their facts' versions."""
+    arrays = {"partner_ids": [each.partner_id for each in found], "ids": [each.id for each in found]}
+    rows = await connection.execute(_HISTORY, arrays)
+    return {(partner, id_): History(at, int(n)) for partner, id_, at, n in rows}
+

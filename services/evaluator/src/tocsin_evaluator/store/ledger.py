@@ -1,0 +1,81 @@
+"""Rows of the evaluation ledger."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tocsin_evaluator.model.tally import Tally
+from tocsin_evaluator.model.words import KindName, Reason, Way
+from tocsin_evaluator.store.tables import evaluation_ledger
+
+_NUMBERS = ("evaluated", "true", "fired", *[reason.value for reason in Reason])
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one replica counted in a minute, of a kind, in a way."""
+
+    minute: datetime
+    kind: KindName
+    way: Way
+    replica: str
+    tally: Tally
+
+
+async def add_lines(connection: AsyncConnection, lines: Sequence[Line]) -> None:
+    """Add to the ledger, by primary key, in the order given (which callers keep by key)."""
+    if not lines:
+        return
+    table = evaluation_ledger
+    rows = [
+        {
+            "minute": line.minute,
+            "kind": line.kind.value,
+            "way": line.way.value,
+            "replica": line.replica,
+            "evaluated": line.tally.evaluated,
+            "true": line.tally.true,
+            "fired": line.tally.fired,
+            **{reason.value: line.tally.reasons[reason] for reason in Reason},
+        }
+        for line in lines
+    ]
+    statement = insert(table).values(rows)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["minute", "kind", "way", "replica"],
+            set_={name: table.c[name] + statement.excluded[name] for name in _NUMBERS},
+        )
+    )
+
+
+# The primary key. Adds an hour's minutes up into one row at the hour, replicas together.
+_FOLD = text("""
+WITH old AS (
+  DELETE FROM evaluation_ledger l
+  WHERE l.minute < :before AND (l.minute <> date_trunc('hour', l.minute, 'UTC') OR l.replica <> 'hourly')
+  RETURNING l.*
+)
+INSERT INTO evaluation_ledger (minute, kind, way, replica, evaluated, "true", fired, backfill, snoozed, currency, stale,
+                               cooldown, not_rearmed, already_sent, passed)
+SELECT date_trunc('hour', minute, 'UTC'), kind, way, 'hourly', sum(evaluated), sum("true"), sum(fired), sum(backfill),
+       sum(snoozed), sum(currency), sum(stale), sum(cooldown), sum(not_rearmed), sum(already_sent), sum(passed)
+FROM old GROUP BY 1, 2, 3
+ON CONFLICT (minute, kind, way, replica) DO UPDATE SET
+  evaluated = evaluation_ledger.evaluated + excluded.evaluated, "true" = evaluation_ledger."true" + excluded."true",
+  fired = evaluation_ledger.fired + excluded.fired, backfill = evaluation_ledger.backfill + excluded.backfill,
+  snoozed = evaluation_ledger.snoozed + excluded.snoozed, currency = evaluation_ledger.currency + excluded.currency,
+  stale = evaluation_ledger.stale + excluded.stale, cooldown = evaluation_ledger.cooldown + excluded.cooldown,
+  not_rearmed = evaluation_ledger.not_rearmed + excluded.not_rearmed,
+  already_sent = evaluation_ledger.already_sent + excluded.already_sent,
+  passed = evaluation_ledger.passed + excluded.passed
+""")
+
+
+async def fold_before(connection: AsyncConnection, before: datetime) -> None:
+    """Keep minutes older than `before` as hours."""
+    await connection.execute(_FOLD, {"before": before})

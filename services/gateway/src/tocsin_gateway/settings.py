@@ -1,0 +1,106 @@
+"""What the environment may say to the gateway."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+
+from tocsin_gateway.callbacks.signatures import readable_key
+from tocsin_kit.settings import Port, ServiceSettings
+
+
+class GatewaySettings(ServiceSettings):
+    """The gateway's settings, on top of those of every service."""
+
+    grpc_port: Port = Field(50054, validation_alias="TOCSIN_GRPC_PORT", description="port of gRPC health; 0: any free")
+    admin_port: Port = Field(9104, validation_alias="TOCSIN_ADMIN_PORT", description="port of health and metrics")
+    port: Port = Field(3000, validation_alias="PORT", description="port of REST, live inbox and callbacks")
+    public_url: str = Field(
+        "http://127.0.0.1:3000",
+        validation_alias="PUBLIC_URL",
+        pattern=r"^https?://[^/?#]+(/[^?#]*)?$",
+        description="how providers reach the gateway; Twilio signs it, so it must be exact",
+    )
+    evaluator_target: str = Field(
+        "127.0.0.1:50052", validation_alias="TOCSIN_EVALUATOR_TARGET", description="host:port of the evaluator"
+    )
+    dispatcher_target: str = Field(
+        "127.0.0.1:50053", validation_alias="TOCSIN_DISPATCHER_TARGET", description="host:port of the dispatcher"
+    )
+    scheduler_target: str = Field(
+        "127.0.0.1:50051", validation_alias="TOCSIN_SCHEDULER_TARGET", description="host:port of the scheduler"
+    )
+    sendgrid_public_key: str = Field(
+        "",
+        validation_alias="SENDGRID_WEBHOOK_PUBLIC_KEY",
+        description="verification key of SendGrid's event webhook; several by comma during a rotation",
+    )
+    twilio_auth_token: SecretStr = Field(
+        SecretStr(""), validation_alias="TWILIO_AUTH_TOKEN", description="Twilio's auth token: signs its callbacks"
+    )
+    twilio_auth_token_second: SecretStr = Field(
+        SecretStr(""),
+        validation_alias="TOCSIN_TWILIO_AUTH_TOKEN_SECOND",
+        description="the other auth token during a rotation",
+    )
+    cors_origins: str = Field(
+        "",
+        validation_alias="TOCSIN_CORS_ORIGINS",
+        description="origins that browsers may call from, by comma; * is any",
+    )
+    calls_per_second: Annotated[float, Field(gt=0)] = Field(
+        20.0, validation_alias="TOCSIN_CALLS_PER_SECOND", description="REST calls a caller may make, on average"
+    )
+    calls_at_once: Annotated[int, Field(ge=1)] = Field(
+        100, validation_alias="TOCSIN_CALLS_AT_ONCE", description="REST calls a caller may make in a burst"
+    )
+    metrics_sources: str = Field(
+        "scheduler=http://127.0.0.1:9101/metrics,evaluator=http://127.0.0.1:9102/metrics,"
+        "dispatcher=http://127.0.0.1:9103/metrics",
+        validation_alias="TOCSIN_METRICS_SOURCES",
+        description="name=URL of the other services' metrics, by comma",
+    )
+    callbacks_kept_days: Annotated[int, Field(ge=1)] = Field(
+        30, validation_alias="TOCSIN_CALLBACKS_KEPT_DAYS", description="days that raw callbacks are kept"
+    )
+
+    @field_validator("sendgrid_public_key")
+    @classmethod
+    def _keys_can_be_read(cls, value: str) -> str:
+        for key in _parts(value):
+            readable_key(key)
+        return value
+
+    @field_validator("metrics_sources")
+    @classmethod
+    def _sources_have_names(cls, value: str) -> str:
+        for source in _parts(value):
+            name, equals, url = source.partition("=")
+            if not (name and equals and url.startswith(("http://", "https://"))):
+                raise ValueError(f"{source} is not name=URL")
+        return value
+
+    @property
+    def sendgrid_public_keys(self) -> tuple[str, ...]:
+        """Any of these may have signed SendGrid's callbacks; empty: none is accepted."""
+        return tuple(_parts(self.sendgrid_public_key))
+
+    @property
+    def twilio_auth_tokens(self) -> tuple[str, ...]:
+        """Any of these may have signed Twilio's callbacks; empty: none is accepted."""
+        tokens = (self.twilio_auth_token.get_secret_value(), self.twilio_auth_token_second.get_secret_value())
+        return tuple(token for token in tokens if token)
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Origins that browsers may call from."""
+        return tuple(_parts(self.cors_origins))
+
+    @property
+    def metrics_urls(self) -> dict[str, str]:
+        """The other services' metrics addresses by service."""
+        return dict(source.split("=", 1) for source in _parts(self.metrics_sources))
+
+
+def _parts(value: str) -> Sequence[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]

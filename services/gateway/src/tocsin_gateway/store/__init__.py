@@ -1,0 +1,1 @@
+"""The gateway's own database: raw callbacks and the outbox. SQLAlchemy stops here."""

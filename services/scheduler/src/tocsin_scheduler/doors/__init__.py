@@ -1,0 +1,1 @@
+"""gRPC servicers and the consumer of job events: where protobuf stops."""

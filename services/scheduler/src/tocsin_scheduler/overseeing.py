@@ -1,0 +1,58 @@
+"""Watching jobs: queue those whose retry is due, take for lost those whose worker is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from random import Random
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from tocsin_kit.clock import Clock
+from tocsin_kit.loops import Bell
+from tocsin_kit.postgres.engine import in_transaction
+from tocsin_scheduler.jobs import LOST, Job, JobState, failed, has_ended, queued_again
+from tocsin_scheduler.measuring import JobMeter
+from tocsin_scheduler.orders import Orders
+from tocsin_scheduler.store import jobs as job_rows
+
+_BATCH = 200
+
+
+class Overseer:
+    """Looks after jobs under way, on any number of replicas. `ticker` is rung when a scheduled job has ended."""
+
+    def __init__(
+        self, engine: AsyncEngine, orders: Orders, meter: JobMeter, *, clock: Clock, random: Random, ticker: Bell
+    ) -> None:
+        self._engine, self._orders, self._meter = engine, orders, meter
+        self._clock, self._random, self._ticker = clock, random, ticker
+
+    async def round(self) -> datetime | None:
+        """See to every job that is due; answers when the next one is."""
+        while len(await self._batch()) == _BATCH:
+            pass
+        async with self._engine.connect() as connection:
+            return await job_rows.next_due(connection)
+
+    async def _batch(self) -> Sequence[Job]:
+        now = self._clock.now()
+        jobs = await in_transaction(self._engine, lambda connection: self._see_to(connection, now))
+        self._orders.handed_out([job for job in jobs if job.state is JobState.QUEUED])
+        ended = [job for job in jobs if has_ended(job)]
+        self._meter.ended(ended)
+        if any(job.schedule for job in ended):
+            self._ticker.set()
+        return jobs
+
+    async def _see_to(self, connection: AsyncConnection, now: datetime) -> Sequence[Job]:
+        due = await job_rows.claim_due(connection, now, _BATCH)
+        jobs = [self._after(job, now) for job in due]
+        await job_rows.save(connection, jobs)
+        await self._orders.hand_out(connection, [job for job in jobs if job.state is JobState.QUEUED], now)
+        return jobs
+
+    def _after(self, job: Job, now: datetime) -> Job:
+        if job.state is JobState.RETRYING:
+            return queued_again(job, now)
+        return failed(job, job.attempt, LOST, now, retryable=True, random=self._random)

@@ -1,0 +1,4 @@
+"""Tables and statements: where SQLAlchemy stops.
+
+Lock order everywhere: schedules by name, then runs, then jobs.
+"""
