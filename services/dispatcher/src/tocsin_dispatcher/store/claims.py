@@ -36,15 +36,15 @@ class Claimed:
 #: So many rows are looked at for each that is claimed, so that one partner's flood does not fill the whole round.
 _LOOK_AHEAD = 4
 
-_WANTED = RowSet("w", lane=TEXT, slots=SMALL)
+_WANTED = RowSet("w", lane=TEXT)
 
-# Index deliveries_due, once per class; then primary keys in order. Among the rows looked at the partners take turns, so
-# that none has more than its share of a round. The locking SELECT repeats the conditions, which PostgreSQL checks again
+# Index deliveries_due, once per class; then primary keys in order. Among the rows looked at classes and partners take
+# turns, so that none has more than its share of a round. The locking SELECT repeats the conditions, which PostgreSQL checks again
 # on the newest row version. A held delivery that is due becomes pending: that is its release.
 _CLAIM = statement(
     f"""
 WITH looked_at AS (
-  SELECT w.lane, w.slots, c.partner_id, c.id, c.due_at,
+  SELECT c.partner_id, c.id, c.due_at,
          row_number() OVER (PARTITION BY w.lane, c.partner_id ORDER BY c.due_at) AS turn
     FROM {_WANTED}
    CROSS JOIN LATERAL (
@@ -52,13 +52,13 @@ WITH looked_at AS (
            FROM deliveries d
           WHERE d.channel = :channel AND d.class = w.lane AND d.due_at <= :now AND {WAITING}
           ORDER BY d.due_at
-          LIMIT w.slots * {_LOOK_AHEAD}) c
+          LIMIT :slots * {_LOOK_AHEAD}) c
 ), chosen AS (
-  SELECT partner_id, id, slots, row_number() OVER (PARTITION BY lane ORDER BY turn, due_at) AS place FROM looked_at
+  SELECT partner_id, id FROM looked_at ORDER BY turn, due_at LIMIT :slots
 ), locked AS (
   SELECT d.partner_id, d.id, d.status, d.notification_id
     FROM deliveries d JOIN chosen c ON c.partner_id = d.partner_id AND c.id = d.id
-   WHERE c.place <= c.slots AND d.due_at <= :now AND d.{WAITING}
+   WHERE d.due_at <= :now AND d.{WAITING}
    ORDER BY d.partner_id, d.id
      FOR NO KEY UPDATE OF d SKIP LOCKED
 )
@@ -72,6 +72,7 @@ RETURNING {DELIVERY_COLUMNS}, l.status AS status_before, {NOTIFICATION_COLUMNS}
 """,  # noqa: S608 - constants of our own
     _WANTED,
     channel=TEXT,
+    slots=SMALL,
     now=INSTANT,
     leased_until=INSTANT,
 )
@@ -104,23 +105,27 @@ UPDATE deliveries d SET leased_until = NULL, due_at = :now
 
 
 async def claim(
-    connection: Connection, channel: Channel, slots: Mapping[WorkClass, int], now: datetime, leased_until: datetime
+    connection: Connection,
+    channel: Channel,
+    classes: Sequence[WorkClass],
+    slots: int,
+    now: datetime,
+    leased_until: datetime,
 ) -> list[Claimed]:
-    """Claim due deliveries of a channel: of each class at most its slots, earliest first, partners taking turns."""
-    wanted = [(work_class, count) for work_class, count in slots.items() if count > 0]
-    if not wanted:
-        return []
-    parameters = {**_WANTED.filled(wanted), "channel": channel, "now": now, "leased_until": leased_until}
+    """Claim at most `slots` due deliveries of a channel, earliest first, classes and partners taking turns."""
+    wanted = _WANTED.filled([(work_class,) for work_class in classes])
+    parameters = {**wanted, "channel": channel, "slots": slots, "now": now, "leased_until": leased_until}
     return [
         Claimed(delivery_of(row, row.status_before), notification_of(row), leased_until, row.possible_duplicate)
         for row in await connection.execute(_CLAIM, parameters)
     ]
 
 
-async def next_due(connection: Connection, channel: Channel, classes: Sequence[WorkClass]) -> datetime | None:
-    """When the next delivery of these classes is due or its lease ends; None where nothing waits."""
-    rows = await connection.execute(_NEXT_DUE, {**_CLASSES.filled([(lane,) for lane in classes]), "channel": channel})
-    return min((due_at for _, due_at in rows if due_at is not None), default=None)
+async def due_by_class(connection: Connection, channel: Channel) -> Mapping[WorkClass, datetime]:
+    """Per class when its next delivery is due, or its lease ends; without an entry nothing waits."""
+    classes = _CLASSES.filled([(work_class,) for work_class in WorkClass])
+    rows = await connection.execute(_NEXT_DUE, {**classes, "channel": channel})
+    return {WorkClass(lane): due_at for lane, due_at in rows if due_at is not None}
 
 
 async def give_back(connection: Connection, claims: Sequence[Claimed], now: datetime) -> None:

@@ -1,0 +1,115 @@
+"""A claimed batch: what was lost with a worker, what nobody knows, and what may leave."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from tocsin_kit.clock import Clock
+
+from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
+from tocsin_dispatcher.delivering.gatekeeper import Admitted, Gatekeeper
+from tocsin_dispatcher.delivering.look_ups import looked_up
+from tocsin_dispatcher.delivering.recorder import Recorder, Result
+from tocsin_dispatcher.delivering.way import Way
+from tocsin_dispatcher.planning.recheck import needs_recheck
+from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.store.claims import Claimed
+from tocsin_dispatcher.store.database import Engine
+from tocsin_dispatcher.values import AlertStanding, Attempt, Outcome, OutcomeKind
+
+#: Asks the evaluator how the alerts of these firings stand, by (partner, firing id); answers what it heard in time.
+Recheck = Callable[[Sequence[tuple[int, UUID]]], Awaitable[Mapping[UUID, AlertStanding]]]
+
+#: A call to be made, in a task of its own.
+Call = Callable[[], Coroutine[None, None, None]]
+#: A piece of a batch; answers the calls that follow from it.
+Piece = Callable[[], Awaitable[Sequence[Call]]]
+Item = TypeVar("Item")
+
+_LOST = Outcome(OutcomeKind.UNKNOWN, answer="the worker was lost during the call")
+
+
+class Batches:
+    """Works on a channel's claims. `done` is called with how many were set aside, for what leaves no result."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        way: Way,
+        gatekeeper: Gatekeeper,
+        recorder: Recorder,
+        board: BreakerBoard,
+        recheck: Recheck,
+        clock: Clock,
+        done: Callable[[int], None],
+    ) -> None:
+        self._engine, self._way, self._gatekeeper, self._recorder = engine, way, gatekeeper, recorder
+        self._board, self._recheck, self._clock, self._done = board, recheck, clock, done
+
+    def split(self, claims: Sequence[Claimed]) -> list[tuple[Piece, Sequence[Claimed]]]:
+        """The batch as pieces of work that do not wait for each other, each with its claims."""
+        for claimed in claims:
+            if claimed.delivery.status is DeliveryState.SENDING:
+                self._recorder.add(Result(claimed.delivery, _LOST, self._clock.now()))
+        unknown = [claimed for claimed in claims if claimed.delivery.status is DeliveryState.UNKNOWN]
+        ready = [
+            claimed
+            for claimed in claims
+            if claimed.delivery.status not in (DeliveryState.SENDING, DeliveryState.UNKNOWN)
+        ]
+        now = self._clock.now()
+        old = [claimed for claimed in ready if needs_recheck(claimed.delivery, claimed.notification, now)]
+        fresh = [claimed for claimed in ready if claimed not in old]
+        pieces: list[tuple[Piece, Sequence[Claimed]]] = [
+            (lambda: self._leave(fresh, {}), fresh),
+            (lambda: self._leave_if_true(old), old),
+            (lambda: self._look_up(unknown), unknown),
+        ]
+        return [(piece, members) for piece, members in pieces if members]
+
+    async def _leave_if_true(self, claims: Sequence[Claimed]) -> Sequence[Call]:
+        firings = [(claimed.delivery.partner_id, claimed.notification.id) for claimed in claims]
+        return await self._leave(claims, await self._recheck(firings))
+
+    async def _leave(
+        self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]
+    ) -> Sequence[Call]:
+        await self._board.refresh()
+        admitted = await self._gatekeeper.admit(claims, standings)
+        self._done(len(claims) - len(admitted))
+        return [_call(self._send, one) for one in admitted]
+
+    async def _look_up(self, claims: Sequence[Claimed]) -> Sequence[Call]:
+        return [_call(self._ask, claimed) for claimed in claims]
+
+    async def _ask(self, claimed: Claimed) -> None:
+        found = await looked_up(self._engine, self._way, claimed)
+        self._recorder.add(Result(claimed.delivery, found, self._clock.now(), looked_up=True))
+
+    async def _send(self, admitted: Admitted) -> None:
+        claimed, now = admitted.claimed, self._clock.now()
+        delivery = claimed.delivery
+        attempt = Attempt(
+            partner_id=delivery.partner_id,
+            delivery_id=delivery.id,
+            number=delivery.attempt,
+            provider=admitted.provider.provider,
+            credential=admitted.provider.credential,
+            started_at=now,
+            possible_duplicate=claimed.possible_duplicate,
+            traceparent=delivery.traceparent,
+            tracestate=delivery.tracestate,
+        )
+        try:
+            sent = await self._way.send(admitted.provider, attempt, claimed.notification, admitted.recipient, now)
+        except BaseException:
+            self._board.release([admitted.provider])
+            raise
+        self._board.record(admitted.provider, sent.outcome)
+        self._recorder.add(Result(delivery, sent.outcome, self._clock.now(), sent.size))
+
+
+def _call(work: Callable[[Item], Coroutine[None, None, None]], item: Item) -> Call:
+    return lambda: work(item)

@@ -1,0 +1,159 @@
+"""A channel's lane: claims what is due while there are slots, and works on it without waiting for the slowest call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from tocsin_kit.activity import Activity
+from tocsin_kit.clock import Clock
+from tocsin_kit.loops import Bell, Loop
+from tocsin_kit.transient import is_transient
+
+from tocsin_dispatcher.delivering.batch import Batches, Piece
+from tocsin_dispatcher.delivering.recorder import Recorder
+from tocsin_dispatcher.store.claims import Claimed, claim, due_by_class, give_back
+from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
+from tocsin_dispatcher.values import Channel, WorkClass
+
+_OTHERS = (WorkClass.USER, WorkClass.PERIODIC, WorkClass.BILLS)
+_LARGEST_CLAIM = 200
+_log = structlog.get_logger(__name__)
+
+
+class Slots:
+    """How many deliveries a lane may have in hand; a quarter is kept for the class realtime."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.unreserved = max(1, total - max(1, total // 4))
+        self.used = 0
+
+    @property
+    def free(self) -> int:
+        """For the class realtime."""
+        return self.total - self.used
+
+    @property
+    def free_for_others(self) -> int:
+        """For every other class."""
+        return max(0, self.unreserved - self.used)
+
+
+class Lane:
+    """A Part: the worker of one channel."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        engine: Engine,
+        *,
+        slots: int,
+        lease: timedelta,
+        bell: Bell,
+        clock: Clock,
+        activity: Activity,
+    ) -> None:
+        self.name = f"lane.{channel}"
+        self._channel, self._engine, self._lease = channel, engine, lease
+        self._slots, self._clock, self._activity, self._bell = Slots(slots), clock, activity, bell
+        self._loop = Loop(self.name, self._round, clock=clock, activity=activity, wake=bell)
+        self._stopping = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._batches: Batches | None = None
+        self._recorder: Recorder | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def uses(self, batches: Batches, recorder: Recorder) -> None:
+        """Who does the work; they call `done` when deliveries have left the worker's hands."""
+        self._batches, self._recorder = batches, recorder
+
+    def done(self, count: int) -> None:
+        """So many deliveries are written: their slots are free."""
+        if not count:
+            return
+        self._slots.used -= count
+        if self._slots.used == 0:
+            self._empty.set()
+        # First the bell, then the activity: nobody may take the lane for idle in between.
+        self._bell.set()
+        self._activity.ended(f"deliveries.{self._channel}", count)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping`, then finish what is in hand and give back what was not begun."""
+        if self._recorder is None:
+            raise RuntimeError("a lane needs its recorder")
+        self._stopping = stopping
+        recorder_stops = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._recorder.loop.run(recorder_stops))
+            await self._loop.run(stopping)
+            while self._slots.used:
+                self._empty.clear()
+                await self._empty.wait()
+            recorder_stops.set()
+
+    async def _round(self) -> datetime | None:
+        """Claim for the free slots; answers when more is due, None where slots are awaited first."""
+        if self._stopping.is_set():
+            return None
+        due = await self._due()
+        now = self._clock.now()
+        for classes, free in ((WorkClass.REALTIME,), self._free_realtime), (_OTHERS, self._free_others):
+            late = [lane for lane in classes if lane in due and due[lane] <= now]
+            if late and free():
+                self._begin(await self._claim(late, free()))
+        due = await self._due()
+        blocked = {WorkClass.REALTIME: self._slots.free <= 0, **dict.fromkeys(_OTHERS, self._slots.free_for_others <= 0)}
+        return min((at for lane, at in due.items() if not blocked[lane] or at > self._clock.now()), default=None)
+
+    def _free_realtime(self) -> int:
+        return min(self._slots.free, _LARGEST_CLAIM)
+
+    def _free_others(self) -> int:
+        return min(self._slots.free_for_others, _LARGEST_CLAIM)
+
+    async def _due(self) -> Mapping[WorkClass, datetime]:
+        async with self._engine.connect() as connection:
+            return await due_by_class(connection, self._channel)
+
+    async def _claim(self, classes: Sequence[WorkClass], slots: int) -> list[Claimed]:
+        async def work(connection: Connection) -> list[Claimed]:
+            now = self._clock.now()
+            return await claim(connection, self._channel, classes, slots, now, now + self._lease)
+
+        return await in_transaction(self._engine, work)
+
+    def _begin(self, claims: Sequence[Claimed]) -> None:
+        if not claims or self._batches is None:
+            return
+        self._slots.used += len(claims)
+        self._activity.begun(f"deliveries.{self._channel}", len(claims))
+        for piece, members in self._batches.split(claims):
+            self._spawn(self._piece(piece, members))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        if self._tasks is None:
+            raise RuntimeError("a lane works while it runs")
+        self._tasks.create_task(work)
+
+    async def _piece(self, piece: Piece, members: Sequence[Claimed]) -> None:
+        """Do a piece; the calls that follow run by themselves. A database that is away costs the claim, not more."""
+        try:
+            if self._stopping.is_set():
+                now = self._clock.now()
+                await in_transaction(self._engine, lambda connection: give_back(connection, members, now))
+                self.done(len(members))
+                return
+            calls = await piece()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            _log.warning("claims_left_to_their_lease", channel=self._channel, error=type(error).__name__)
+            self.done(len(members))
+            return
+        for call in calls:
+            self._spawn(call())
