@@ -137,6 +137,4 @@ def _one(job: job_pb2.Job) -> None:
     )
     for error in job.errors:
         again = "may help to retry" if error.retryable else "retrying cannot help"
-        say(
-            f"attempt {error.attempt} failed {instant(error.at)}: {error.reason} ({again}) trace {error.trace_id or '-'}"
-        )
+        say(f"attempt {error.attempt} failed {instant(error.at)}: {error.reason} ({again}) {error.trace_id}")
