@@ -1,0 +1,80 @@
+"""Every address of the gateway, in one list."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from tocsin_gateway.callbacks.receiving import Receiver
+from tocsin_gateway.entrance.callers import Door
+from tocsin_gateway.entrance.frame import note_route
+from tocsin_gateway.entrance.problems import problem
+from tocsin_gateway.live.sockets import LiveInbox
+from tocsin_gateway.operators.metrics import MergedMetrics
+from tocsin_gateway.rest import RestApi
+from tocsin_kit.rpc.errors import TocsinError
+
+METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"]
+Handler = Callable[[Request], Awaitable[Response]]
+Check = Callable[[], Awaitable[str | None]]
+
+
+def site(
+    *,
+    rest: RestApi,
+    live: LiveInbox,
+    callbacks: Sequence[tuple[str, Receiver]],
+    door: Door,
+    metrics: MergedMetrics,
+    ready: Check,
+    origins: Sequence[str],
+) -> Starlette:
+    """The application: callbacks, live inbox, health, metrics, and REST for everything else."""
+    routes: list[BaseRoute] = [
+        *(Route(path, receiver.__call__, methods=["POST"]) for path, receiver in callbacks),
+        WebSocketRoute("/api/v2/live", live.__call__),
+        Route("/healthz", _alive),
+        Route("/readyz", _readiness(ready)),
+        Route("/api/v2/admin/metrics", _metrics(door, metrics)),
+        Route("/{path:path}", rest.__call__, methods=METHODS),
+    ]
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=METHODS,
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Request-Timeout", "Tocsin-User"],
+        expose_headers=["X-Request-Id", "Retry-After"],
+    )
+    return Starlette(routes=routes, middleware=[cors] if origins else [])
+
+
+async def _alive(request: Request) -> Response:
+    note_route(request.scope, "/healthz")
+    return PlainTextResponse("alive\n")
+
+
+def _readiness(ready: Check) -> Handler:
+    async def answer(request: Request) -> Response:
+        note_route(request.scope, "/readyz")
+        why_not = await ready()
+        return PlainTextResponse("ready\n") if why_not is None else PlainTextResponse(f"{why_not}\n", 503)
+
+    return answer
+
+
+def _metrics(door: Door, metrics: MergedMetrics) -> Handler:
+    async def answer(request: Request) -> Response:
+        note_route(request.scope, "/api/v2/admin/metrics")
+        try:
+            await door.admit_operator(request)
+        except TocsinError as error:
+            return problem(error)
+        return Response(await metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return answer
