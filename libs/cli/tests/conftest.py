@@ -1,0 +1,134 @@
+"""The command against services that a test sets, served by the real chassis in a thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from google.protobuf.message_factory import GetMessageClass
+from opentelemetry.trace import NoOpTracer
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from tocsin.alerts.v1 import evaluation_pb2, evaluation_pb2_grpc
+from tocsin.jobs.v1 import job_pb2, job_pb2_grpc, schedule_pb2, schedule_pb2_grpc
+from tocsin.notifications.v1 import delivery_pb2, delivery_pb2_grpc
+from tocsin_cli.app import make_app
+from tocsin_kit.clock import SystemClock
+from tocsin_kit.rpc.caller import Caller, current_caller
+from tocsin_kit.rpc.server import GrpcServer, Registration
+from tocsin_kit.rpc.tokens import TokenVerifier
+from tocsin_kit.telemetry.metrics import Metrics
+
+INTERNAL_KEY = "an internal key of more than 32 bytes"
+_SERVED: list[tuple[Any, str, Any]] = [
+    (evaluation_pb2, "EvaluationService", evaluation_pb2_grpc.add_EvaluationServiceServicer_to_server),
+    (job_pb2, "JobService", job_pb2_grpc.add_JobServiceServicer_to_server),
+    (schedule_pb2, "ScheduleService", schedule_pb2_grpc.add_ScheduleServiceServicer_to_server),
+    (delivery_pb2, "DeliveryService", delivery_pb2_grpc.add_DeliveryServiceServicer_to_server),
+]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What verifying reads of the settings."""
+
+    env: str = "production"
+    jwt_secret: SecretStr | None = None
+    jwks: str | None = None
+    jwt_audience: str = "tocsin"
+    internal_key: SecretStr = field(default_factory=lambda: SecretStr(INTERNAL_KEY))
+
+
+@dataclass
+class Services:
+    """Answers by RPC (an error is raised), what was asked, and by whom."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+    asked: list[Any] = field(default_factory=list)
+    callers: list[Caller] = field(default_factory=list)
+    port: int = 0
+
+    def servicer(self, descriptor: Any) -> Any:
+        """An object with every method of a service."""
+        methods = {method.name: staticmethod(self._method(method)) for method in descriptor.methods}
+        return type("Servicer", (), methods)()
+
+    def _method(self, method: Any) -> Any:
+        async def serve(request: Any, _context: Any) -> Any:
+            self.asked.append(request)
+            self.callers.append(current_caller())
+            answer = self.answers.get(method.name, GetMessageClass(method.output_type)())
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return serve
+
+
+def _server(services: Services) -> GrpcServer:
+    registrations = []
+    for module, name, add in _SERVED:
+        descriptor = module.DESCRIPTOR.services_by_name[name]
+        registrations.append(Registration(services.servicer(descriptor), add, descriptor))
+    return GrpcServer(
+        0,
+        registrations,
+        verifier=TokenVerifier(Keys(), SystemClock()),
+        metrics=Metrics(CollectorRegistry()),
+        tracer=NoOpTracer(),
+        random=Random(1),
+    )
+
+
+@pytest.fixture
+def services() -> Iterator[Services]:
+    serving, started, finish = Services(), threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        server = _server(serving)
+        await server.start()
+        serving.port = server.port
+        started.set()
+        await asyncio.to_thread(finish.wait)
+        await server.stop(timedelta(seconds=1))
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert started.wait(10)
+    yield serving
+    finish.set()
+    thread.join(10)
+
+
+@pytest.fixture
+def tocsin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs `tocsin` with arguments in an empty folder and with only the environment given."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("TOCSIN_ENV", "TOCSIN_TOKEN", "TOCSIN_INTERNAL_KEY", "TOCSIN_JWT_SECRET", "DATABASE_URL", "NATS_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str, **environment: str) -> Any:
+        return CliRunner().invoke(make_app(), list(arguments), env=environment)
+
+    return run
+
+
+@pytest.fixture
+def operator(tocsin: Callable[..., Any], services: Services) -> Callable[..., Any]:
+    """Runs `tocsin` as an operator of `services`."""
+    target = f"127.0.0.1:{services.port}"
+    targets = {f"TOCSIN_{name}_TARGET": target for name in ("EVALUATOR", "DISPATCHER", "SCHEDULER")}
+
+    def run(*arguments: str) -> Any:
+        return tocsin(*arguments, TOCSIN_INTERNAL_KEY=INTERNAL_KEY, **targets)
+
+    return run
