@@ -1,0 +1,57 @@
+"""The whole suite for each test: four services on real PostgreSQL and NATS, simulators, a clock the test moves."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.acceptance.timetable import Timetable
+from tocsin_devstack.fixtures import MakeDatabase
+from tocsin_devstack.nats import NatsServer
+from tocsin_devstack.stack import APPS, Stack, stack
+from tocsin_kit.clock import Clock, SteppedClock
+
+OpenStack = Callable[..., AbstractAsyncContextManager[Stack]]
+OpenTimetable = Callable[..., AbstractAsyncContextManager[Timetable]]
+
+
+@pytest.fixture
+def provider_documents(pytestconfig: pytest.Config) -> Path | None:
+    """The providers' own documents, against which the simulators check requests where they are present."""
+    folder = pytestconfig.rootpath.parent / "shared" / "provider-contracts"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture
+def open_stack(
+    make_database: MakeDatabase, nats: NatsServer, broker_url: str, provider_documents: Path | None
+) -> OpenStack:
+    """`async with open_stack(clock) as running:` starts everything; further words go to `stack`."""
+
+    @asynccontextmanager
+    async def open_(clock: Clock, **words: Any) -> AsyncIterator[Stack]:
+        databases: Mapping[str, str] = {service: await make_database(service) for service in APPS}
+        async with stack(databases, nats.url, clock=clock, contracts=provider_documents, **words) as running:
+            yield running
+
+    return open_
+
+
+@pytest.fixture
+def timetable(open_stack: OpenStack) -> OpenTimetable:
+    """`async with timetable("2025-11-03 09:00", "America/Chicago") as day:` opens a timetable at that local time."""
+
+    @asynccontextmanager
+    async def open_(start: str, zone: str = "America/Chicago", **words: Any) -> AsyncIterator[Timetable]:
+        begins = datetime.fromisoformat(start).replace(tzinfo=ZoneInfo(zone))
+        async with open_stack(SteppedClock(begins), **words) as running:
+            day = Timetable(running, zone)
+            await day.begin()
+            yield day
+            await day.want()
+
+    return open_
