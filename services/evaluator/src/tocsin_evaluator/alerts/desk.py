@@ -74,9 +74,7 @@ class Desk:
         now = self.clock.now()
         return Alert(owner.partner_id, alert_id, owner.user_id, wish, 1, None, 0, None, 0, now, now)
 
-    async def change(
-        self, owner: Owner, alert_id: int, changed: Callable[[Wish], Wish], trace: Trace
-    ) -> Alert | None:
+    async def change(self, owner: Owner, alert_id: int, changed: Callable[[Wish], Wish], trace: Trace) -> Alert | None:
         """Apply `changed` to what is stored, and evaluate the result. What `changed` raises ends the change."""
         edits: list[tuple[KindName, bool, bool]] = []
 

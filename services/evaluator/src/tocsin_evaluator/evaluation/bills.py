@@ -67,7 +67,7 @@ class BillsRun:
                 return None
             await renew_zone(connection, zone, moment.at)
             live = await alerts.live_in_zone(connection, KIND.name, zone)
-            return await fire_in(connection, KIND, Scope.ZONE, moment, {"zone": zone}, evaluated=live)
+            return await fire_in(connection, KIND, Scope.ZONE, moment, {"of_zone": zone}, evaluated=live)
 
         tally = await in_transaction(self.engine, work)
         if tally is not None:

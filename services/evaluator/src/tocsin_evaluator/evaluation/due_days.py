@@ -41,16 +41,16 @@ def _of_keys() -> Update:
 def _of_zone() -> Update:
     rows = rows_over(bills)
     behind: ColumnElement[bool] = rows.fact.c.next_due_on < rows.today
-    return _renewal(rows, and_(behind, rows.zone == bindparam("zone", type_=Text)))
+    return _renewal(rows, and_(behind, rows.zone == bindparam("of_zone", type_=Text)))
 
 
 async def renew(connection: AsyncConnection, keys: Iterable[Key], at: datetime) -> None:
     """Work out the next due day of these bills; locks them in key order, by primary key."""
     arrays = key_arrays(keys)
     if arrays["ids"]:
-        await connection.execute(_of_keys(), {**arrays, "at": at})
+        await connection.execute(_of_keys(), {**arrays, "moment": at})
 
 
 async def renew_zone(connection: AsyncConnection, zone: str, at: datetime) -> None:
     """Move on the bills in a zone whose next due day has passed; locks them in key order. bills_by_due."""
-    await connection.execute(_of_zone(), {"zone": zone, "at": at})
+    await connection.execute(_of_zone(), {"of_zone": zone, "moment": at})

@@ -33,7 +33,7 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from tocsin_evaluator.evaluation.scanning import may_rearm, versioned
@@ -44,7 +44,7 @@ from tocsin_evaluator.model.words import KindName
 from tocsin_evaluator.store.tables import alerts, firings, occurrences, outbox
 
 #: What a statement needs from a hit, beside the occurrence.
-_AT = bindparam("at", type_=DateTime(timezone=True))
+_AT = bindparam("moment", type_=DateTime(timezone=True))
 
 
 def _json(values: dict[str, ColumnElement[object]]) -> ColumnElement[object]:
@@ -134,7 +134,7 @@ def _picked(kind: Kind, hit: CTE) -> CTE:
     return (
         select(hit, fires.label("first_told"))
         .where(hit.c.fires)
-        .distinct(*one)
+        .ext(distinct_on(*one))
         .order_by(*one, hit.c.fact_order, hit.c.fact_id)
         .cte("picked")
     )

@@ -82,8 +82,6 @@ class Ledger:
             raise
 
     def _take(self) -> list[Line]:
-        lines = [
-            Line(minute, kind, way, self._replica, tally) for (minute, kind, way), tally in self._pending.items()
-        ]
+        lines = [Line(minute, kind, way, self._replica, tally) for (minute, kind, way), tally in self._pending.items()]
         self._pending, self._since = {}, None
         return sorted(lines, key=lambda line: (line.minute, line.kind, line.way))

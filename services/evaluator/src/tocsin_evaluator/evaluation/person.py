@@ -34,21 +34,19 @@ class PersonEvaluation:
     async def of_user(self, partner_id: int, user_id: int, trace: Trace) -> dict[KindName, Tally]:
         """Evaluate all of a user's alerts, in the registry's order."""
         moment = Moment(self.clock.now(), Way.USER, self.max_age, trace)
-        where = {"partner_id": partner_id, "user_id": user_id}
+        where = {"of_partner": partner_id, "of_user": user_id}
         return await self._run(REGISTRY, Scope.USER, moment, where)
 
-    async def after_edit(
-        self, partner_id: int, alert_id: int, kind: KindName, trace: Trace, *, silent: bool
-    ) -> None:
+    async def after_edit(self, partner_id: int, alert_id: int, kind: KindName, trace: Trace, *, silent: bool) -> None:
         """Evaluate an alert once after it was created or edited. `silent`: its condition is new, so milestones a
         goal has reached are recorded as passed."""
         moment = Moment(self.clock.now(), Way.USER, self.max_age, trace, silent=silent, any_hour=True)
-        await self._run([KINDS[kind]], Scope.ALERT, moment, {"partner_id": partner_id, "alert_id": alert_id})
+        await self._run([KINDS[kind]], Scope.ALERT, moment, {"of_partner": partner_id, "of_alert": alert_id})
 
     async def of_alert(self, partner_id: int, alert_id: int, kind: KindName, trace: Trace) -> Outcome:
         """Evaluate an alert now; its firings, or the reason why it did not fire (None: not true)."""
         moment = Moment(self.clock.now(), Way.USER, self.max_age, trace)
-        where = {"partner_id": partner_id, "alert_id": alert_id}
+        where = {"of_partner": partner_id, "of_alert": alert_id}
         tally = (await self._run([KINDS[kind]], Scope.ALERT, moment, where))[kind]
         if not tally.fired:
             return Outcome((), next(iter(tally.reasons), None))

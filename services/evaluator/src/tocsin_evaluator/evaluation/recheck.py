@@ -1,16 +1,17 @@
 """Which firings of state kinds still hold."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from uuid import UUID
 
 from sqlalchemy import (
+    Alias,
     BigInteger,
     Boolean,
     ColumnElement,
+    CompoundSelect,
     Integer,
     Select,
     Text,
@@ -20,22 +21,19 @@ from sqlalchemy import (
     case,
     cast,
     column,
-    false,
     func,
     literal,
-    or_,
     select,
     true,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.selectable import CompoundSelect
 
 from tocsin_evaluator.evaluation.scanning import versioned
 from tocsin_evaluator.evaluation.scope import live, snoozed
 from tocsin_evaluator.kinds import REGISTRY
-from tocsin_evaluator.kinds.kind import Kind, rows_over
+from tocsin_evaluator.kinds.kind import Kind, Rows, rows_over
 from tocsin_evaluator.store.tables import firings
 
 
@@ -65,7 +63,8 @@ def _one_kind(kind: Kind) -> Select[tuple[int, UUID, str]]:
     if kind.has_subject:
         source = source.outerjoin(f, kind.joins(rows))
         source = source.outerjoin(p, and_(p.c.partner_id == a.c.partner_id, p.c.user_id == a.c.user_id))
-        holds = func.coalesce(_still(kind, rows_over(kind.fact), g.c.occurrence_key, g.c.context), False, type_=Boolean)
+    if kind.can_cease:
+        holds = func.coalesce(_still(kind, rows, g), False, type_=Boolean)
     verdict = case(
         (func.coalesce(live(rows), False, type_=Boolean).is_(False), literal(Recheck.ALERT_GONE, Text)),
         (snoozed(rows), literal(Recheck.SNOOZED, Text)),
@@ -73,3 +72,35 @@ def _one_kind(kind: Kind) -> Select[tuple[int, UUID, str]]:
         else_=literal(Recheck.NO_LONGER_TRUE, Text),
     )
     return select(g.c.partner_id, g.c.id, verdict).select_from(source).where(g.c.kind == kind.name)
+
+
+def _still(kind: Kind, rows: Rows, firing: Alias) -> ColumnElement[bool]:
+    """The condition now, unedited, and the same occurrence: period and percent, or due day."""
+    same_condition = firing.c.condition_version == rows.alert.c.condition_version
+    if kind.percents is not None:
+        percent: ColumnElement[int] = cast(firing.c.context["percent"].astext, Integer)
+        same = versioned(rows, kind.percents.key(rows, percent)) == firing.c.occurrence_key
+        return and_(same_condition, kind.percents.reached(rows, percent), same)
+    condition = and_(same_condition, kind.condition(rows))
+    if kind.guarded_by_its_row or kind.key is None:
+        return condition
+    return and_(condition, versioned(rows, kind.key(rows)) == firing.c.occurrence_key)
+
+
+@cache
+def _statement() -> CompoundSelect[tuple[int, UUID, str]]:
+    return union_all(*[_one_kind(kind) for kind in REGISTRY])
+
+
+async def recheck(
+    connection: AsyncConnection, asked: Sequence[tuple[int, UUID]], at: datetime
+) -> dict[tuple[int, UUID], Recheck]:
+    """A verdict per (partner, firing); a firing that is gone is not among them."""
+    parameters = {
+        "partner_ids": [partner for partner, _ in asked],
+        "firing_ids": [id_ for _, id_ in asked],
+        "moment": at,
+        "any_hour": True,
+    }
+    rows = await connection.execute(_statement(), parameters)
+    return {(partner, id_): Recheck(verdict) for partner, id_, verdict in rows}

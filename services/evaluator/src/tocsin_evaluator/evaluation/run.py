@@ -15,10 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tocsin_evaluator.evaluation.firing import firing_statement, locking_statement
 from tocsin_evaluator.evaluation.scanning import scan_statement
 from tocsin_evaluator.evaluation.scope import Scope
-from tocsin_evaluator.model.tally import Tally
-from tocsin_evaluator.kinds import KINDS
 from tocsin_evaluator.kinds.kind import Kind
 from tocsin_evaluator.model.facts import Trace
+from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.model.words import CLASS_OF, KindName, Reason, Verdict, Way
 
 
@@ -37,14 +36,14 @@ class Moment:
     any_hour: bool = False
 
     def parameters(self) -> dict[str, object]:
-        """As the statements name them."""
+        """As the statements name them: never as a column is called, or an UPDATE inside would set that column."""
         return {
-            "at": self.at,
+            "moment": self.at,
             "any_hour": self.any_hour,
             "silent": self.silent,
             "max_age": self.max_age,
             "work_class": CLASS_OF[self.way].value,
-            "traceparent": self.trace.traceparent,
+            "caller_trace": self.trace.traceparent,
         }
 
     @property

@@ -100,7 +100,7 @@ def _recent(rows: Rows) -> ColumnElement[bool]:
     age = bindparam("max_age", type_=Interval)
     since = func.greatest(a.condition_changed_at - literal(BEFORE_THE_EDIT, Interval), rows.at - age)
     awake = or_(a.snoozed_until.is_(None), f.received_at >= a.snoozed_until)
-    reach = rows.at - age * 2 - literal(timedelta(days=2), Interval)
+    reach = rows.at - age - age - literal(timedelta(days=2), Interval)
     return and_(f.received_at >= since, f.posted_at >= reach, f.backfill.is_(False), awake)
 
 
@@ -125,14 +125,14 @@ def joined(kind: Kind, scope: Scope, *, chosen: bool = False) -> Joined:
         source=source,
         where=and_(*where),
         backfill=false() if arrived is None else arrived.c.backfill,
-        traceparent=bindparam("traceparent", type_=Text) if arrived is None else arrived.c.traceparent,
+        traceparent=bindparam("caller_trace", type_=Text) if arrived is None else arrived.c.traceparent,
         tracestate=null() if arrived is None else arrived.c.tracestate,
     )
 
 
 def _restriction(rows: Rows, scope: Scope) -> ColumnElement[bool]:
     a, f = rows.alert.c, rows.fact.c
-    partner = bindparam("partner_id", type_=BigInteger)
+    partner = bindparam("of_partner", type_=BigInteger)
     match scope:
         case Scope.FACTS | Scope.CHOSEN:
             return true()
@@ -145,11 +145,11 @@ def _restriction(rows: Rows, scope: Scope) -> ColumnElement[bool]:
                 f.user_id.between(first, last),
             )
         case Scope.ZONE:
-            return rows.zone == bindparam("zone", type_=Text)
+            return rows.zone == bindparam("of_zone", type_=Text)
         case Scope.USER:
-            return and_(a.partner_id == partner, a.user_id == bindparam("user_id", type_=BigInteger))
+            return and_(a.partner_id == partner, a.user_id == bindparam("of_user", type_=BigInteger))
         case Scope.ALERT:
-            return and_(a.partner_id == partner, a.id == bindparam("alert_id", type_=BigInteger))
+            return and_(a.partner_id == partner, a.id == bindparam("of_alert", type_=BigInteger))
 
 
 def percents_of(rows: Rows) -> TableValuedAlias:

@@ -103,7 +103,7 @@ class Sweep:
 
     async def _sweep(self, connection: AsyncConnection, taken: Slice) -> Tally | None:
         """The slice's transaction; None where its lease was lost (what it did is rolled into the guard's hands)."""
-        where = {"partner_id": taken.partner_id, "user_from": taken.user_from, "user_to": taken.user_to}
+        where = {"of_partner": taken.partner_id, "user_from": taken.user_from, "user_to": taken.user_to}
         moment = Moment(self.clock.now(), Way.SWEEP, self.max_age, Trace(taken.traceparent))
         kind = KINDS[taken.kind]
         tally = await fire_in(connection, kind, Scope.RANGE, moment, where, evaluated=taken.alerts)

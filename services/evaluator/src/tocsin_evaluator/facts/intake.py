@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin_evaluator.evaluation.due_days import renew
 from tocsin_evaluator.evaluation.run import Moment, fire_arrived
-from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.evaluation.touched import Touch, Touched
 from tocsin_evaluator.facts.derived import Affected, derive_affected
 from tocsin_evaluator.facts.merging import ANOTHERS, merged
@@ -39,6 +38,7 @@ from tocsin_evaluator.model.facts import (
     Transaction,
     key_of,
 )
+from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.model.words import FactKind, KindName, Way
 from tocsin_evaluator.store import balances, purchases
 from tocsin_evaluator.store.balances import BalanceAfter
@@ -123,9 +123,7 @@ class _Step:
     async def _put(self, arrivals: Sequence[Arrival], rows: Sequence[Row]) -> Put:
         """Write rows, note whose id is another's, and answer what changed."""
         done = await put(self._connection, rows)
-        self.foreign |= {
-            key_of(each.fact) for each in arrivals if (each.fact.partner_id, each.fact.id) in done.foreign
-        }
+        self.foreign |= {key_of(each.fact) for each in arrivals if (each.fact.partner_id, each.fact.id) in done.foreign}
         return done
 
     async def _take_profiles(self) -> None:
@@ -197,9 +195,7 @@ class _Step:
         if not isinstance(arrival.fact, Transaction):
             raise TypeError("not a transaction")
         zone = zone_of((arrival.fact.partner_id, arrival.fact.user_id), self._people)
-        return transaction_row(
-            arrival.fact, zone, at=self._at, backfill=arrival.backfill, max_age=self._intake.max_age
-        )
+        return transaction_row(arrival.fact, zone, at=self._at, backfill=arrival.backfill, max_age=self._intake.max_age)
 
     async def _pair(self, new: Sequence[Key]) -> None:
         if not new:

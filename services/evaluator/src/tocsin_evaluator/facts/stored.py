@@ -6,9 +6,9 @@ from dataclasses import astuple
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from tocsin_evaluator.model.names import normalised
 from tocsin_evaluator.facts.periods import period_of
 from tocsin_evaluator.model.facts import Account, Bill, Budget, Goal, Profile, Transaction
+from tocsin_evaluator.model.names import normalised
 from tocsin_evaluator.store.people import Known
 from tocsin_evaluator.store.rows import AccountRow, BillRow, BudgetRow, GoalRow, PersonRow, TransactionRow
 

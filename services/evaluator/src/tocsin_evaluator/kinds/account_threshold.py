@@ -84,6 +84,7 @@ KIND = Kind(
         (Reason.NOT_REARMED, _not_rearmed),
     ),
     is_swept=True,
+    can_cease=True,
     rearms=turned_false,
     crossing_version=version,
     quiet_until=quiet_until,

@@ -40,7 +40,7 @@ class Rows:
     @cached_property
     def at(self) -> BindParameter[object]:
         """The instant of the evaluation."""
-        return bindparam("at", type_=DateTime(timezone=True))
+        return bindparam("moment", type_=DateTime(timezone=True))
 
     @cached_property
     def any_hour(self) -> BindParameter[bool]:
@@ -90,7 +90,8 @@ class Kind:
     version. `context` gives the values by the field names of the kind's context message; a percent kind takes the
     percent as well.
 
-    A kind `guarded_by_its_row` names a new occurrence at each firing: its reasons say when it may fire again, and the
+    What `can_cease` to hold after it fired is looked at again before a held message goes out. A kind
+    `guarded_by_its_row` names a new occurrence at each firing: its reasons say when it may fire again, and the
     occurrences need not be asked. `rearms`, `crossing_version` and `quiet_until` say what is written to that row.
     """
 
@@ -103,6 +104,7 @@ class Kind:
     reasons: Sequence[tuple[Reason, Clause]] = ()
     has_subject: bool = True
     is_swept: bool = False
+    can_cease: bool = False
     rearms: Clause | None = None
     crossing_version: Callable[[Rows], ColumnElement[int]] | None = None
     quiet_until: Callable[[Rows], ColumnElement[object]] | None = None

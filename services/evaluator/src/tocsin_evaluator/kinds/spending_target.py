@@ -56,4 +56,5 @@ KIND = Kind(
     context=context,
     percents=Percents(reached=reached, key=key),
     is_swept=True,
+    can_cease=True,
 )

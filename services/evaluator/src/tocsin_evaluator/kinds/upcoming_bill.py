@@ -85,4 +85,4 @@ def context(rows: Rows) -> dict[str, ColumnElement[object]]:
     }
 
 
-KIND = Kind(name=KindName.UPCOMING_BILL, fact=bills, condition=condition, context=context, key=key)
+KIND = Kind(name=KindName.UPCOMING_BILL, fact=bills, condition=condition, context=context, key=key, can_cease=True)

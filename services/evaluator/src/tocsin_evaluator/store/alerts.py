@@ -248,4 +248,3 @@ async def history(connection: AsyncConnection, found: Sequence[StoredAlert]) -> 
     arrays = {"partner_ids": [each.partner_id for each in found], "ids": [each.id for each in found]}
     rows = await connection.execute(_HISTORY, arrays)
     return {(partner, id_): History(at, int(n)) for partner, id_, at, n in rows}
-

@@ -27,7 +27,13 @@ class BalanceAfter:
 
 @cache
 def _moving() -> Update:
-    types = {"partner_id": BigInteger(), "id": BigInteger(), "user_id": BigInteger(), "balance": Money, "as_of": Instant}
+    types = {
+        "partner_id": BigInteger(),
+        "id": BigInteger(),
+        "user_id": BigInteger(),
+        "balance": Money,
+        "as_of": Instant,
+    }
     arrays = [bindparam(f"{name}s", type_=ARRAY(type_)) for name, type_ in types.items()]
     shape = [column(name, type_) for name, type_ in types.items()]
     said = func.unnest(*arrays).table_valued(*shape, name="said").render_derived()

@@ -65,9 +65,7 @@ WHERE b.spent_source = 'derived' AND b.spent_until <= CAST(:latest_day AS date)
 """)
 
 
-async def lock_derived(
-    connection: AsyncConnection, touched: Iterable[tuple[int, int, str | None]]
-) -> list[Derived]:
+async def lock_derived(connection: AsyncConnection, touched: Iterable[tuple[int, int, str | None]]) -> list[Derived]:
     """Lock the derived budgets of (partner, user, category), in key order; no category means each of the user's."""
     rows = sorted(set(touched), key=lambda each: (each[0], each[1], each[2] or ""))
     arrays = {

@@ -85,9 +85,7 @@ async def cut(
     begun = await connection.execute(_BEGIN, {"run_id": run_id, "kind": kind.value, "at": at})
     if begun.rowcount == 0:
         return False
-    await connection.execute(
-        _CUT, {"run_id": run_id, "kind": kind.value, "size": size, "traceparent": traceparent}
-    )
+    await connection.execute(_CUT, {"run_id": run_id, "kind": kind.value, "size": size, "traceparent": traceparent})
     return True
 
 
@@ -114,4 +112,3 @@ async def progress(connection: AsyncConnection, run_id: UUID) -> Progress:
 async def finish(connection: AsyncConnection, run_id: UUID, at: datetime) -> None:
     """Number a run's sweeps among those of their kinds; once."""
     await connection.execute(_FINISH, {"run_id": run_id, "at": at})
-

@@ -20,6 +20,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
 from tocsin_kit.postgres.idempotency import idempotency_table
 from tocsin_kit.postgres.outbox import outbox_table
 
@@ -94,6 +95,7 @@ transactions = Table(
         "pending_transaction_id",
         postgresql_where=text("pending_transaction_id IS NOT NULL"),
     ),
+    Index("transactions_by_time", "posted_at", postgresql_using="brin"),
 )
 
 goals = Table(

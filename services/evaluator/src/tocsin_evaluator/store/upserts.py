@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     FromClause,
     Select,
     Table,
@@ -99,13 +100,11 @@ def _key(row: Row) -> Key:
 
 async def _foreign(connection: AsyncConnection, kind: type[Row], rows: dict[Key, Row]) -> frozenset[Key]:
     table = TABLES[kind]
-    found = await connection.execute(
-        select(table.c.partner_id, table.c.id, table.c.user_id).where(_among(table, rows))
-    )
+    found = await connection.execute(select(table.c.partner_id, table.c.id, table.c.user_id).where(_among(table, rows)))
     return frozenset((partner, id_) for partner, id_, owner in found if rows[partner, id_].user_id != owner)
 
 
-def _among(table: Table, keys: Iterable[Key]) -> object:
+def _among(table: Table, keys: Iterable[Key]) -> ColumnElement[bool]:
     return tuple_(table.c.partner_id, table.c.id).in_(sorted(keys))
 
 
@@ -145,8 +144,8 @@ async def remove(connection: AsyncConnection, table: Table, keys: Iterable[Key])
     in_order = sorted(set(keys))
     await lock(connection, table, in_order)
     gone = await connection.execute(
-        delete(table).where(tuple_(table.c.partner_id, table.c.id).in_(in_order)).returning(
-            table.c.partner_id, table.c.user_id
-        )
+        delete(table)
+        .where(tuple_(table.c.partner_id, table.c.id).in_(in_order))
+        .returning(table.c.partner_id, table.c.user_id)
     )
     return [(partner, user) for partner, user in gone]

@@ -379,6 +379,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("pending_transaction_id IS NOT NULL"),
     )
+    op.create_index("transactions_by_time", "transactions", ["posted_at"], unique=False, postgresql_using="brin")
     op.create_index(
         "transactions_by_user", "transactions", ["partner_id", "user_id", sa.text("posted_at DESC")], unique=False
     )

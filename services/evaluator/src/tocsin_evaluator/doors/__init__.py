@@ -1,0 +1,1 @@
+"""Where protobuf stops: gRPC services, job handlers, and the encoding of events."""
