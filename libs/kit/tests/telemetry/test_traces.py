@@ -39,7 +39,8 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 def collector() -> Iterator[tuple[Collector, str]]:
     receiver = Collector()
     server = grpc.server(ThreadPoolExecutor(2))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)
+    add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
+    add(receiver, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield receiver, f"http://127.0.0.1:{port}"
