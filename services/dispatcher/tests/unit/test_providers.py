@@ -97,7 +97,7 @@ async def test_sendgrid_takes_a_mail_with_our_ids_and_one_recipient(attempt: Att
     [(authorization, mail)] = seen
     assert authorization == "Bearer SG.key"
     assert mail["personalizations"] == [{"to": [{"email": "ann@example.com"}]}]
-    assert [part["type"] for part in mail["content"]] == ["text/plain", "text/html"]  # type: ignore[attr-defined, index]
+    assert [part["type"] for part in mail["content"]] == ["text/plain", "text/html"]  # type: ignore[attr-defined]
     assert mail["headers"] == {
         "List-Unsubscribe": "<https://bank.example/u/token>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
