@@ -83,6 +83,8 @@ async def gateway(
     ledger = CallbackLedger(engine, outbox, receipt)
     door = Door(verifier, TokenBuckets(settings.calls_per_second, settings.calls_at_once, monotonic))
     feeds = Feeds(subscriber(broker))
+    broker.when_back(feeds.tell_all)
+    table = RouteTable(routes_of(all_services()))
     twilio = TwilioSignature(settings.twilio_auth_tokens)
     paths = (
         CallbackPath("sendgrid", "/webhooks/sendgrid", SendGridSignature(settings.sendgrid_public_keys)),
@@ -94,7 +96,7 @@ async def gateway(
         return await _database(engine)
 
     application = site(
-        rest=RestApi(RouteTable(routes_of(all_services())), codec, door, upstream.call),
+        rest=RestApi(table, codec, door, upstream.call),
         live=LiveInbox(NotificationInbox(upstream, codec), feeds, verifier, clock, measured.live_sockets),
         callbacks=[
             (
@@ -106,6 +108,7 @@ async def gateway(
         door=door,
         metrics=MergedMetrics(metrics, settings.metrics_urls),
         ready=database,
+        reference=Reference(document(table.routes)),
         origins=settings.allowed_origins,
     )
     frame = Frame(application, tracer=tracer, metrics=own_metrics, ids=ids, seconds=perf_counter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -17,8 +18,9 @@ from tocsin_gateway.entrance.frame import note_route
 from tocsin_gateway.entrance.problems import problem
 from tocsin_gateway.live.sockets import LiveInbox
 from tocsin_gateway.operators.metrics import MergedMetrics
+from tocsin_gateway.reference import Reference
 from tocsin_gateway.rest import RestApi
-from tocsin_kit.rpc.errors import TocsinError
+from tocsin_kit.rpc.errors import TocsinError, not_found
 
 METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"]
 Handler = Callable[[Request], Awaitable[Response]]
@@ -33,15 +35,18 @@ def site(
     door: Door,
     metrics: MergedMetrics,
     ready: Check,
+    reference: Reference,
     origins: Sequence[str],
 ) -> Starlette:
-    """The application: callbacks, live inbox, health, metrics, and REST for everything else."""
+    """The application: callbacks, live inbox, health, metrics, reference, and REST for the rest."""
     routes: list[BaseRoute] = [
         *(Route(path, receiver.__call__, methods=["POST"]) for path, receiver in callbacks),
         WebSocketRoute("/api/v2/live", live.__call__),
         Route("/healthz", _alive),
         Route("/readyz", _readiness(ready)),
         Route("/api/v2/admin/metrics", _metrics(door, metrics)),
+        Route("/openapi.json", reference.openapi),
+        Route("/docs", reference.docs),
         Route("/{path:path}", rest.__call__, methods=METHODS),
     ]
     cors = Middleware(
@@ -51,7 +56,14 @@ def site(
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Request-Timeout", "Tocsin-User"],
         expose_headers=["X-Request-Id", "Retry-After"],
     )
-    return Starlette(routes=routes, middleware=[cors] if origins else [])
+    return Starlette(routes=routes, middleware=[cors] if origins else [], exception_handlers={HTTPException: _refused})
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals (a page that is posted to) look like all others."""
+    if not isinstance(error, HTTPException):
+        raise error
+    return problem(not_found(f"{request.method} of this path"), error.status_code, dict(error.headers or {}))
 
 
 async def _alive(request: Request) -> Response:

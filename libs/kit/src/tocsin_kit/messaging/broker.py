@@ -40,6 +40,11 @@ class Broker:
         self._client: Client | None = None
         self._connected = asyncio.Event()
         self._failure = ""
+        self._followers: list[Callable[[], None]] = []
+
+    def when_back(self, follower: Callable[[], None]) -> None:
+        """Have `follower` called when a lost connection stands again: core messages between are gone."""
+        self._followers.append(follower)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Connect, check the topology, hold the connection until `stopping`.
@@ -125,6 +130,8 @@ class Broker:
     async def _came_back(self) -> None:
         self._failure = ""
         _log.info("broker_back")
+        for follower in self._followers:
+            follower()
 
     def _note(self, failure: str) -> None:
         if failure != self._failure:
