@@ -16,7 +16,7 @@ from jinja2 import UndefinedError
 
 from tocsin_dispatcher.channels.email import Email, header_text
 from tocsin_dispatcher.channels.sms import Sms
-from tocsin_dispatcher.rendering.formats import locale_named, period, relative_day
+from tocsin_dispatcher.rendering.formats import instant, locale_named, period, relative_day
 from tocsin_dispatcher.rendering.loading import environment, read_template
 from tocsin_dispatcher.rendering.renderer import Renderer
 from tocsin_dispatcher.rendering.variables import Reader, variables
@@ -164,6 +164,10 @@ def test_today_is_the_readers() -> None:
 )
 def test_periods_are_named(named: str, words: str) -> None:
     assert period(named, EN) == words
+
+
+def test_an_instant_is_told_on_the_readers_clock() -> None:
+    assert instant(NOW, ZoneInfo("Asia/Kathmandu"), EN) == "Nov 1, 2025, 8:45\u202fPM"
 
 
 def test_an_unknown_variable_is_an_error() -> None:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from babel.core import Locale, UnknownLocaleError
-from babel.dates import format_date, format_datetime, format_skeleton
+from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_currency, format_percent
 
 _FALLBACK = Locale("en", "US")
@@ -41,7 +41,8 @@ def day(value: date, locale: Locale) -> str:
 
 def instant(value: datetime, zone: ZoneInfo, locale: Locale) -> str:
     """An instant on the clocks of `zone`: Nov 1, 2025, 9:05 AM."""
-    return format_datetime(value, "medium", tzinfo=zone, locale=locale)
+    local = value.astimezone(zone)
+    return f"{day(local.date(), locale)}, {format_time(local, 'short', tzinfo=zone, locale=locale)}"
 
 
 def period(named: str, locale: Locale) -> str:
