@@ -90,7 +90,7 @@ def _operation(route: Route, schemas: _Schemas) -> Schema:
     said = comments().get(f"{route.method.containing_service.full_name}.{route.method.name}", "")
     access = route.method.GetOptions().Extensions[options_pb2.access]
     scopes = [options_pb2.Scope.Name(scope).removeprefix("SCOPE_").lower() for scope in access.scopes]
-    suffix = "" if route.verb != "patch" else "Partly"
+    suffix = _suffix(route)
     operation: Schema = {
         "operationId": f"{route.method.name}{suffix}",
         "tags": [route.method.containing_service.name],
