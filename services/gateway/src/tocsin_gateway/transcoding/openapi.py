@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from buf.validate import validate_pb2
+from google.api import annotations_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from tocsin.options.v1 import options_pb2
@@ -66,7 +67,7 @@ def document(routes: Iterable[Route]) -> Schema:
     schemas = _Schemas()
     paths: dict[str, Schema] = {}
     for route in routes:
-        paths.setdefault(_path(route), {})[route.verb] = _operation(route, schemas)
+        paths.setdefault(route.path, {})[route.verb] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -82,17 +83,12 @@ def document(routes: Iterable[Route]) -> Schema:
     }
 
 
-def _path(route: Route) -> str:
-    return route.path
-
-
 def _operation(route: Route, schemas: _Schemas) -> Schema:
     said = comments().get(f"{route.method.containing_service.full_name}.{route.method.name}", "")
     access = route.method.GetOptions().Extensions[options_pb2.access]
     scopes = [options_pb2.Scope.Name(scope).removeprefix("SCOPE_").lower() for scope in access.scopes]
-    suffix = _suffix(route)
     operation: Schema = {
-        "operationId": f"{route.method.name}{suffix}",
+        "operationId": _operation_id(route),
         "tags": [route.method.containing_service.name],
         "summary": said.partition(". ")[0].rstrip("."),
         "description": f"{said} Scopes: {', '.join(scopes)}.".strip(),
@@ -106,6 +102,17 @@ def _operation(route: Route, schemas: _Schemas) -> Schema:
             "content": {"application/json": {"schema": _body_schema(route, schemas)}},
         }
     return operation
+
+
+def _operation_id(route: Route) -> str:
+    """The RPC's name; for its additional bindings with what sets them apart: the verb, or where the path leads."""
+    rule: Any = route.method.GetOptions().Extensions[annotations_pb2.http]
+    first = rule.WhichOneof("pattern")
+    if (route.verb, route.path) == (first, getattr(rule, first)):
+        return str(route.method.name)
+    if route.verb != first:
+        return f"{route.method.name}By{route.verb.title()}"
+    return route.method.name + "By" + "".join(word.title() for name in route.variables for word in name.split("_"))
 
 
 def _path_parameters(route: Route, schemas: _Schemas) -> list[Schema]:
