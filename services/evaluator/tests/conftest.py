@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
-from .support import Bench
 
 from tocsin_devstack.fixtures import MakeDatabase
 from tocsin_kit.clock import SteppedClock
+
+from .support import Bench
 
 
 @pytest_asyncio.fixture

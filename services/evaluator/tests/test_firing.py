@@ -4,8 +4,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from .support import Bench, account, bill, budget, goal, profile, transaction
-
 from tocsin_evaluator.model.alerts import (
     AccountThreshold,
     GoalMilestones,
@@ -24,6 +22,8 @@ from tocsin_evaluator.model.words import (
     TransactionStatus,
 )
 from tocsin_kit.clock import SteppedClock
+
+from .support import Bench, account, bill, budget, goal, profile, transaction
 
 BELOW_500 = AccountThreshold(1, Decimal("500"), "USD", Direction.BELOW, Repeat.WHILE_TRUE)
 CROSSING_500 = replace(BELOW_500, repeat=Repeat.ON_CROSSING)
