@@ -22,7 +22,7 @@ MAIL: dict[str, Any] = {
     "subject": "Low balance",
     "content": [{"type": "text/plain", "value": "low"}, {"type": "text/html", "value": "<p>low</p>"}],
     "headers": {"List-Unsubscribe": "<https://example.com/u/1>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"},
-    "custom_args": {"delivery_id": "d-1", "attempt": "2"},
+    "custom_args": {"delivery_id": "d-1", "delivery_attempt": "2"},
 }
 
 
@@ -59,7 +59,7 @@ async def test_events_come_signed_in_an_array_with_flat_arguments(sendgrid: Send
     assert all(is_signed(sendgrid, number) for number in range(len(sendgrid.receiver.arrived)))
     assert all(arrived.body.endswith(b"\r\n") for arrived in sendgrid.receiver.arrived)
     for event in events_of(sendgrid):
-        assert (event["delivery_id"], event["attempt"], event["email"]) == ("d-1", "2", "pat@example.com")
+        assert (event["delivery_id"], event["delivery_attempt"], event["email"]) == ("d-1", "2", "pat@example.com")
         assert event["sg_message_id"].startswith(response.headers["X-Message-Id"] + ".filter")
         assert event["timestamp"] == int(sendgrid.clock.now().timestamp())
     assert len({event["sg_event_id"] for event in events_of(sendgrid)}) == 2

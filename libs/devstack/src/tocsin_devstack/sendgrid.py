@@ -29,7 +29,7 @@ from tocsin_kit.activity import Activity
 from tocsin_kit.clock import Clock
 from tocsin_kit.loops import Loop
 
-DELIVERY_ARGUMENT, ATTEMPT_ARGUMENT = "delivery_id", "attempt"
+DELIVERY_ARGUMENT, ATTEMPT_ARGUMENT = "delivery_id", "delivery_attempt"
 _USUAL = ("processed", "delivered")
 _BY_ADDRESS: dict[str, tuple[str, ...]] = {
     "bounce": ("processed", "bounce"),

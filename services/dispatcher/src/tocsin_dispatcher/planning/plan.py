@@ -3,8 +3,6 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from tocsin_kit.ids import Ids
-
 from tocsin_dispatcher.planning.expiry import expires_at, latest_use
 from tocsin_dispatcher.planning.local_time import zone_named
 from tocsin_dispatcher.reasons import Reason
@@ -18,6 +16,7 @@ from tocsin_dispatcher.values import (
     Purpose,
     TransactionLimitContext,
 )
+from tocsin_kit.ids import Ids
 
 PROFILE_WAIT = timedelta(seconds=60)
 """How long external deliveries wait for the profile version the evaluator knew."""
