@@ -26,7 +26,7 @@ from tocsin_gateway.live.feeds import Feeds
 from tocsin_gateway.live.sockets import LiveInbox
 from tocsin_gateway.metrics import GatewayMetrics
 from tocsin_gateway.operators.metrics import MergedMetrics
-from tocsin_gateway.reference import Reference
+from tocsin_gateway.operators.reference import Reference
 from tocsin_gateway.rest import RestApi
 from tocsin_gateway.settings import GatewaySettings
 from tocsin_gateway.site import site
@@ -34,7 +34,6 @@ from tocsin_gateway.store import tables
 from tocsin_gateway.store.ledger import CallbackLedger
 from tocsin_gateway.transcoding.codec import Codec
 from tocsin_gateway.transcoding.contract import all_services
-from tocsin_gateway.transcoding.openapi import document
 from tocsin_gateway.transcoding.routes import RouteTable, routes_of
 from tocsin_kit.activity import Activity
 from tocsin_kit.clock import Clock
@@ -110,7 +109,7 @@ async def gateway(
         door=door,
         metrics=MergedMetrics(metrics, settings.metrics_urls),
         ready=database,
-        reference=Reference(document(table.routes)),
+        reference=Reference(table),
         origins=settings.allowed_origins,
     )
     frame = Frame(application, tracer=tracer, metrics=own_metrics, ids=ids, seconds=perf_counter)

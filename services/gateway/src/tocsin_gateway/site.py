@@ -18,7 +18,7 @@ from tocsin_gateway.entrance.frame import note_route
 from tocsin_gateway.entrance.problems import problem
 from tocsin_gateway.live.sockets import LiveInbox
 from tocsin_gateway.operators.metrics import MergedMetrics
-from tocsin_gateway.reference import Reference
+from tocsin_gateway.operators.reference import Reference
 from tocsin_gateway.rest import RestApi
 from tocsin_kit.rpc.errors import TocsinError, not_found
 
@@ -45,8 +45,8 @@ def site(
         Route("/healthz", _alive),
         Route("/readyz", _readiness(ready)),
         Route("/api/v2/admin/metrics", _metrics(door, metrics)),
-        Route("/openapi.json", reference.openapi),
-        Route("/docs", reference.docs),
+        Route("/openapi.json", reference.document),
+        Route("/docs", reference.page),
         Route("/{path:path}", rest.__call__, methods=METHODS),
     ]
     cors = Middleware(

@@ -17,6 +17,7 @@ from tocsin_gateway.transcoding.routes import WHOLE_REQUEST, Route
 from tocsin_gateway.transcoding.values import enum_words, is_well_known
 
 Schema = dict[str, Any]
+_HTTP: Any = annotations_pb2.http  # typed as a plain descriptor by its stubs
 
 _INT64: Schema = {"type": "string", "pattern": "^-?[0-9]{1,20}$", "format": "int64"}
 _SCALARS: dict[int, Schema] = {
@@ -106,7 +107,7 @@ def _operation(route: Route, schemas: _Schemas) -> Schema:
 
 def _operation_id(route: Route) -> str:
     """The RPC's name; for its additional bindings with what sets them apart: the verb, or where the path leads."""
-    rule: Any = route.method.GetOptions().Extensions[annotations_pb2.http]
+    rule: Any = route.method.GetOptions().Extensions[_HTTP]
     first = rule.WhichOneof("pattern")
     if (route.verb, route.path) == (first, getattr(rule, first)):
         return str(route.method.name)
