@@ -7,7 +7,7 @@
 4. At the end the books are read and summed up.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import TypeAlias
@@ -20,8 +20,7 @@ from tocsin_devstack.quietness import prove_quiet
 from tocsin_devstack.reading import Books, Databases
 from tocsin_devstack.report import Report
 from tocsin_devstack.scenario import Posting, Scenario, Wish, local_instant
-from tocsin_kit.activity import Activity
-from tocsin_kit.clock import SteppedClock
+from tocsin_devstack.stack import Stack
 
 #: Often enough to live by, seldom enough that two months pass in two minutes.
 CRONS = {
@@ -31,7 +30,6 @@ CRONS = {
     "dispatch-audit": "0 4 * * *",
     "gateway-audit": "0 4 * * *",
 }
-QUIET_WITHIN = timedelta(seconds=60)
 JUST_BEFORE = timedelta(milliseconds=1)
 
 Event: TypeAlias = Posting | Wish
@@ -39,10 +37,9 @@ Event: TypeAlias = Posting | Wish
 
 @dataclass(frozen=True)
 class World:
-    """A running stack as the simulation uses it."""
+    """A running stack and those who use it: the bank, the people, and who looks behind the services' backs."""
 
-    clock: SteppedClock
-    activity: Activity
+    stack: Stack
     bank: Bank
     frontend: Frontend
     databases: Databases
@@ -68,7 +65,7 @@ async def live(world: World, scenario: Scenario, report: Report, day_done: Calla
         begins = local_instant(day, time(), scenario.time_zone)
         ends = local_instant(day + timedelta(days=1), time(), scenario.time_zone)
         facts += await _live_a_day(world, _events(scenario, begins, ends), ends - JUST_BEFORE)
-        await prove_quiet(world.databases, world.streams, world.clock.now())
+        await prove_quiet(world.databases, world.streams, world.stack.clock.now())
         report.day(number, day, await world.databases.told(begins, ends), begins)
         day_done()
     return Lived(facts, await world.databases.books(scenario.starts_at, scenario.ends_at))
@@ -91,7 +88,7 @@ async def _begin(world: World, scenario: Scenario) -> int:
         await world.frontend.set_cron(schedule, cron)
     facts = await world.bank.post(scenario.setup, backfill=True)
     facts += await world.bank.post(scenario.history, backfill=True)
-    await _quiet(world)
+    await world.stack.settle()
     for person in scenario.people:
         await world.frontend.set_quiet_hours(person)
     return facts
@@ -100,31 +97,11 @@ async def _begin(world: World, scenario: Scenario) -> int:
 async def _live_a_day(world: World, events: Sequence[Event], until: datetime) -> int:
     facts = 0
     for event in events:
-        await _live_until(world, event.at)
+        await world.stack.move_to(event.at)
         match event:
             case Posting():
                 facts += await world.bank.post(event.facts)
             case Wish():
                 await world.frontend.create_alert(event)
-    await _live_until(world, until)
+    await world.stack.move_to(until)
     return facts
-
-
-async def _live_until(world: World, instant: datetime) -> None:
-    """Stop at each instant at which a service has something due, and at `instant`, until all is quiet."""
-    await _quiet(world)
-    for due in _due_until(world, instant):
-        world.clock.move_to(due)
-        await _quiet(world)
-    if world.clock.now() < instant:
-        world.clock.move_to(instant)
-        await _quiet(world)
-
-
-def _due_until(world: World, instant: datetime) -> Iterator[datetime]:
-    while (due := world.activity.next_due()) is not None and due <= instant:
-        yield due
-
-
-async def _quiet(world: World) -> None:
-    await world.activity.until_quiet(QUIET_WITHIN, world.clock.now())
