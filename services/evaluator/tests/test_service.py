@@ -1,6 +1,6 @@
 """The service as it runs: gRPC in, NATS out."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -48,15 +48,15 @@ class Service:
     heard: Subscription
 
     @property
-    def alerts(self) -> alert_pb2_grpc.AlertServiceStub:
+    def alerts(self) -> alert_pb2_grpc.AlertServiceAsyncStub:
         return alert_pb2_grpc.AlertServiceStub(self.channel)
 
     @property
-    def facts(self) -> fact_pb2_grpc.FactServiceStub:
+    def facts(self) -> fact_pb2_grpc.FactServiceAsyncStub:
         return fact_pb2_grpc.FactServiceStub(self.channel)
 
     @property
-    def evaluation(self) -> evaluation_pb2_grpc.EvaluationServiceStub:
+    def evaluation(self) -> evaluation_pb2_grpc.EvaluationServiceAsyncStub:
         return evaluation_pb2_grpc.EvaluationServiceStub(self.channel)
 
     def user(self, user: int = 1, partner: int = 1) -> Metadata:
@@ -195,17 +195,15 @@ async def test_another_users_alert_does_not_exist(service: Service) -> None:
     """Neither for another user of the bank nor for the same id at another bank."""
     made = await _create(service, _threshold(), service.user())
     for stranger in (service.user(user=2), service.user(partner=2)):
-        calls: list[Callable[[], Any]] = [
-            lambda who=stranger: service.alerts.GetAlert(alert_pb2.GetAlertRequest(id=made.id), metadata=who),
-            lambda who=stranger: service.alerts.DeleteAlert(alert_pb2.DeleteAlertRequest(id=made.id), metadata=who),
-            lambda who=stranger: service.alerts.EvaluateAlert(alert_pb2.EvaluateAlertRequest(id=made.id), metadata=who),
-            lambda who=stranger: service.alerts.ListFirings(alert_pb2.ListFiringsRequest(id=made.id), metadata=who),
-            lambda who=stranger: service.alerts.UpdateAlert(
-                alert_pb2.UpdateAlertRequest(id=made.id, alert=_threshold()), metadata=who
-            ),
+        calls: list[Awaitable[object]] = [
+            service.alerts.GetAlert(alert_pb2.GetAlertRequest(id=made.id), metadata=stranger),
+            service.alerts.DeleteAlert(alert_pb2.DeleteAlertRequest(id=made.id), metadata=stranger),
+            service.alerts.EvaluateAlert(alert_pb2.EvaluateAlertRequest(id=made.id), metadata=stranger),
+            service.alerts.ListFirings(alert_pb2.ListFiringsRequest(id=made.id), metadata=stranger),
+            service.alerts.UpdateAlert(alert_pb2.UpdateAlertRequest(id=made.id, alert=_threshold()), metadata=stranger),
         ]
         for call in calls:
-            assert (await _refused(call())).reason is Reason.NOT_FOUND
+            assert (await _refused(call)).reason is Reason.NOT_FOUND
         listed = await service.alerts.ListAlerts(alert_pb2.ListAlertsRequest(), metadata=stranger)
         assert not listed.alerts
 

@@ -177,10 +177,10 @@ def _take(into: Message, source: Message, steps: Sequence[str], path: str) -> No
     if len(steps) > 1:
         _take(getattr(into, name), getattr(source, name), steps[1:], path)
         return
-    into.ClearField(name)  # type: ignore[arg-type]
+    into.ClearField(name)
     if field.is_repeated:
         getattr(into, name).extend(getattr(source, name))
-    elif field.has_presence and not source.HasField(name):  # type: ignore[arg-type]
+    elif field.has_presence and not source.HasField(name):
         return
     elif field.message_type is not None:
         getattr(into, name).CopyFrom(getattr(source, name))

@@ -8,6 +8,7 @@ rows follow from what was really inserted. Alerts are locked in (partner_id, id)
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     CTE,
@@ -47,7 +48,7 @@ from tocsin_evaluator.store.tables import alerts, firings, occurrences, outbox
 _AT = bindparam("moment", type_=DateTime(timezone=True))
 
 
-def _json(values: dict[str, ColumnElement[object]]) -> ColumnElement[object]:
+def _json(values: dict[str, ColumnElement[Any]]) -> ColumnElement[Any]:
     pairs: list[object] = []
     for name, value in values.items():
         pairs += [literal(name, Text), value]
@@ -113,11 +114,11 @@ def _hit(kind: Kind, scope: Scope) -> CTE:
     return hit.cte("hit")
 
 
-def _or_null(clause: object, rows: Rows, otherwise: ColumnElement[object]) -> ColumnElement[object]:
+def _or_null(clause: object, rows: Rows, otherwise: ColumnElement[Any]) -> ColumnElement[Any]:
     return clause(rows) if callable(clause) else otherwise
 
 
-def _order_of(kind: Kind, rows: Rows) -> ColumnElement[object]:
+def _order_of(kind: Kind, rows: Rows) -> ColumnElement[Any]:
     """Which fact comes first where several are the same occurrence: the earliest purchase."""
     return rows.fact.c.posted_at if kind.is_event else _AT
 
@@ -155,7 +156,7 @@ def _claimed(picked: CTE) -> CTE:
     )
 
 
-def _own_trace(firing_id: ColumnElement[object], run: ColumnElement[str]) -> ColumnElement[str]:
+def _own_trace(firing_id: ColumnElement[Any], run: ColumnElement[str]) -> ColumnElement[str]:
     """A trace of the firing's own, kept or not as the run's is: a run with a million firings is not one trace."""
     trace_id = func.replace(cast(firing_id, Text), "-", "", type_=Text)
     flags = func.right(run, 3, type_=Text)
@@ -170,7 +171,7 @@ def _written(kind: Kind, picked: CTE, claimed: CTE, own_traces: bool) -> CTE:
     if own_traces:
         traceparent = _own_trace(claimed.c.firing_id, c.traceparent)
         tracestate = literal("tocsin=", Text).concat(func.substr(c.traceparent, 4, 49))
-    values: dict[str, ColumnElement[object]] = {
+    values: dict[str, ColumnElement[Any]] = {
         "partner_id": c.partner_id,
         "id": claimed.c.firing_id,
         "user_id": c.user_id,
@@ -250,7 +251,7 @@ def _rearmed(hit: CTE) -> CTE:
 def _announced(written: CTE) -> CTE:
     """A pointer per firing for the relay, which reads and encodes the firings of a batch at once."""
     w = written.c
-    values: dict[str, ColumnElement[object]] = {
+    values: dict[str, ColumnElement[Any]] = {
         "class": bindparam("work_class", type_=Text),
         "subject": literal("tocsin.firings.", Text).concat(bindparam("work_class", type_=Text)),
         "message_id": cast(w.id, Text),
@@ -265,7 +266,7 @@ def _announced(written: CTE) -> CTE:
 
 
 @cache
-def firing_statement(name: KindName, scope: Scope, *, own_traces: bool) -> Select[tuple[int]]:
+def firing_statement(name: KindName, scope: Scope, *, own_traces: bool) -> Select[int]:
     """Fire what is true among the chosen alerts of a kind; answers how many firings it wrote.
 
     FACTS looks at the facts that this transaction holds; CHOSEN follows a scan and a locking of the same alerts, so
@@ -284,7 +285,7 @@ def firing_statement(name: KindName, scope: Scope, *, own_traces: bool) -> Selec
 
 
 @cache
-def locking_statement() -> Select[tuple[int]]:
+def locking_statement() -> Select[int]:
     """Lock the chosen alerts in (partner_id, id) order, by primary key. The rows are not looked at."""
     chosen = chosen_alerts()
     a = alerts.alias("a")

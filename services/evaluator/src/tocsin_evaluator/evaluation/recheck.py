@@ -7,7 +7,6 @@ from functools import cache
 from uuid import UUID
 
 from sqlalchemy import (
-    Alias,
     BigInteger,
     Boolean,
     ColumnElement,
@@ -29,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from tocsin_evaluator.evaluation.scanning import versioned
 from tocsin_evaluator.evaluation.scope import live, snoozed
@@ -46,7 +46,7 @@ class Recheck(StrEnum):
     SNOOZED = "snoozed"
 
 
-def _one_kind(kind: Kind) -> Select[tuple[int, UUID, str]]:
+def _one_kind(kind: Kind) -> Select[int, UUID, str]:
     """The firings asked for of a kind, by primary key, with their alerts and facts as they are now.
 
     A goal keeps its milestones, and a purchase stays made: only thresholds, targets and bills can cease to hold.
@@ -74,7 +74,7 @@ def _one_kind(kind: Kind) -> Select[tuple[int, UUID, str]]:
     return select(g.c.partner_id, g.c.id, verdict).select_from(source).where(g.c.kind == kind.name)
 
 
-def _still(kind: Kind, rows: Rows, firing: Alias) -> ColumnElement[bool]:
+def _still(kind: Kind, rows: Rows, firing: NamedFromClause) -> ColumnElement[bool]:
     """The condition now, unedited, and the same occurrence: period and percent, or due day."""
     same_condition = firing.c.condition_version == rows.alert.c.condition_version
     if kind.percents is not None:
@@ -88,7 +88,7 @@ def _still(kind: Kind, rows: Rows, firing: Alias) -> ColumnElement[bool]:
 
 
 @cache
-def _statement() -> CompoundSelect[tuple[int, UUID, str]]:
+def _statement() -> CompoundSelect[int, UUID, str]:
     return union_all(*[_one_kind(kind) for kind in REGISTRY])
 
 

@@ -16,7 +16,7 @@ from tocsin_evaluator.evaluation.firing import firing_statement, locking_stateme
 from tocsin_evaluator.evaluation.scanning import scan_statement
 from tocsin_evaluator.evaluation.scope import Scope
 from tocsin_evaluator.kinds.kind import Kind
-from tocsin_evaluator.model.facts import Trace
+from tocsin_evaluator.model.facts import NO_TRACE, Trace
 from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.model.words import CLASS_OF, KindName, Reason, Verdict, Way
 
@@ -31,7 +31,7 @@ class Moment:
     at: datetime
     way: Way
     max_age: timedelta
-    trace: Trace = Trace()
+    trace: Trace = NO_TRACE
     silent: bool = False
     any_hour: bool = False
 

@@ -1,6 +1,7 @@
 """The plain scan: which alerts are true, and of each the one reason why it does not fire. It locks nothing."""
 
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -93,7 +94,7 @@ def _scan(kind: Kind, scope: Scope) -> Select[tuple[str, str, int, list[int], li
     )
     chosen = judged.c.verdict.in_([Verdict.FIRE, Verdict.REARM])
 
-    def ids(of: ColumnElement[int]) -> ColumnElement[list[int]]:
+    def ids(of: ColumnElement[int]) -> ColumnElement[Any]:
         return func.array_agg(of, type_=ARRAY(BigInteger)).filter(chosen)
 
     return select(
@@ -106,9 +107,7 @@ def _scan(kind: Kind, scope: Scope) -> Select[tuple[str, str, int, list[int], li
 
 
 @cache
-def scan_statement(
-    kinds: tuple[KindName, ...], scope: Scope
-) -> CompoundSelect[tuple[str, str, int, list[int], list[int]]]:
+def scan_statement(kinds: tuple[KindName, ...], scope: Scope) -> CompoundSelect[str, str, int, list[int], list[int]]:
     """A row per kind and verdict: how many, and the keys of those to fire or to arm again.
 
     Indexes: FACTS the facts' primary keys, then alerts_by_subject (alerts_by_user for transaction kinds); RANGE

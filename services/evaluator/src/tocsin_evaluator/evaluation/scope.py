@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from tocsin_evaluator.kinds.kind import Kind, Rows, rows_over
 
@@ -57,7 +59,7 @@ class Joined:
     where: ColumnElement[bool]
     backfill: ColumnElement[bool]
     traceparent: ColumnElement[str]
-    tracestate: ColumnElement[str]
+    tracestate: ColumnElement[Any]
 
 
 def facts_parameter(kind: Kind, name: str) -> str:
@@ -152,7 +154,7 @@ def _restriction(rows: Rows, scope: Scope) -> ColumnElement[bool]:
             return and_(a.partner_id == partner, a.id == bindparam("of_alert", type_=BigInteger))
 
 
-def percents_of(rows: Rows) -> TableValuedAlias:
+def percents_of(rows: Rows) -> LateralFromClause:
     """The alert's percents as a lateral table: percent."""
     shape = [column("percent", Integer)]
     return func.unnest(rows.alert.c.percents).table_valued(*shape, name="m").render_derived().lateral("m")

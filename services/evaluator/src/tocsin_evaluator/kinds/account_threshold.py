@@ -1,5 +1,7 @@
 """Account threshold: the balance of an open account is below or above an amount. Equality is neither."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, and_, case, func, literal_column, not_, or_
 
 from tocsin_evaluator.kinds.kind import STALE_AFTER, Kind, Rows, instant_text, money_text
@@ -45,7 +47,7 @@ def key(rows: Rows) -> ColumnElement[str]:
     return literal_column("'at:'").concat(instant_text(rows.at))
 
 
-def context(rows: Rows) -> dict[str, ColumnElement[object]]:
+def context(rows: Rows) -> dict[str, ColumnElement[Any]]:
     """The balance and the threshold as they stood."""
     a, f = rows.alert.c, rows.fact.c
     return {
@@ -59,7 +61,7 @@ def context(rows: Rows) -> dict[str, ColumnElement[object]]:
     }
 
 
-def quiet_until(rows: Rows) -> ColumnElement[object]:
+def quiet_until(rows: Rows) -> ColumnElement[Any]:
     """The end of the cooldown that a firing starts; a crossing has none."""
     a = rows.alert.c
     return case((a.repeat == Repeat.WHILE_TRUE, rows.at + a.cooldown))

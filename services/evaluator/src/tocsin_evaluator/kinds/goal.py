@@ -1,5 +1,7 @@
 """Goal: what is saved reached a milestone, once per milestone for the goal's life."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, Text, and_, cast, literal_column
 
 from tocsin_evaluator.kinds.kind import Kind, Percents, Rows, lowest_percent, money_text
@@ -23,7 +25,7 @@ def key(rows: Rows, percent: ColumnElement[int]) -> ColumnElement[str]:
     return literal_column("'milestone:'").concat(cast(percent, Text))
 
 
-def context(rows: Rows) -> dict[str, ColumnElement[object]]:
+def context(rows: Rows) -> dict[str, ColumnElement[Any]]:
     """The goal as it stood."""
     f = rows.fact.c
     return {

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from typing import Any
 
 from sqlalchemy import (
-    Alias,
     BindParameter,
     Boolean,
     ColumnElement,
@@ -21,6 +21,7 @@ from sqlalchemy import (
     func,
     literal,
 )
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from tocsin_evaluator.model.words import KindName, Reason
 from tocsin_evaluator.store.tables import alerts, people
@@ -33,9 +34,9 @@ STALE_AFTER = timedelta(hours=48)
 class Rows:
     """What an expression may speak of: an alert, a fact, the fact's person (or none), and the instant."""
 
-    alert: Alias
-    fact: Alias
-    person: Alias
+    alert: NamedFromClause
+    fact: NamedFromClause
+    person: NamedFromClause
 
     @cached_property
     def at(self) -> BindParameter[object]:
@@ -53,12 +54,12 @@ class Rows:
         return func.coalesce(self.person.c.time_zone, literal("UTC"), type_=Text)
 
     @property
-    def local_time(self) -> ColumnElement[object]:
+    def local_time(self) -> ColumnElement[Any]:
         """The instant on the person's wall clock."""
         return func.timezone(self.zone, self.at, type_=DateTime())
 
     @property
-    def today(self) -> ColumnElement[object]:
+    def today(self) -> ColumnElement[Any]:
         """The person's calendar day."""
         return cast(self.local_time, Date)
 
@@ -98,7 +99,7 @@ class Kind:
     name: KindName
     fact: Table
     condition: Clause
-    context: Callable[[Rows], dict[str, ColumnElement[object]]]
+    context: Callable[[Rows], dict[str, ColumnElement[Any]]]
     key: Key | None = None
     percents: Percents | None = None
     reasons: Sequence[tuple[Reason, Clause]] = ()
@@ -107,7 +108,7 @@ class Kind:
     can_cease: bool = False
     rearms: Clause | None = None
     crossing_version: Callable[[Rows], ColumnElement[int]] | None = None
-    quiet_until: Callable[[Rows], ColumnElement[object]] | None = None
+    quiet_until: Callable[[Rows], ColumnElement[Any]] | None = None
     daily_digest: Clause | None = None
     silent_when_new: bool = False
     guarded_by_its_row: bool = False
@@ -129,18 +130,18 @@ class Kind:
         return and_(same_owner, f.id == a.subject_id) if self.has_subject else same_owner
 
 
-def money_text(amount: ColumnElement[object]) -> ColumnElement[object]:
+def money_text(amount: ColumnElement[Any]) -> ColumnElement[Any]:
     """An amount as JSON text with two to four decimals, as `tocsin_kit.money.amount_text` writes it."""
     trimmed = func.trim_scale(amount)
     return cast(case((func.scale(trimmed) < 2, func.round(amount, 2)), else_=trimmed), Text)
 
 
-def instant_text(instant: ColumnElement[object]) -> ColumnElement[str]:
+def instant_text(instant: ColumnElement[Any]) -> ColumnElement[str]:
     """An instant as RFC 3339, UTC, with microseconds."""
     return func.to_char(func.timezone("UTC", instant), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"', type_=Text)
 
 
-def day_text(day: ColumnElement[object]) -> ColumnElement[str]:
+def day_text(day: ColumnElement[Any]) -> ColumnElement[str]:
     """A calendar day as 2025-11-01."""
     return func.to_char(day, "YYYY-MM-DD", type_=Text)
 

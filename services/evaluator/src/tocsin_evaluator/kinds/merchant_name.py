@@ -1,5 +1,7 @@
 """Merchant name: a purchase at a merchant whose normalised name equals or contains the normalised pattern."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column, or_
 
 from tocsin_evaluator.kinds.kind import Kind, Rows, day_text, money_text
@@ -23,7 +25,7 @@ def key(rows: Rows) -> ColumnElement[str]:
     return case((a.frequency == Frequency.FIRST_OF_DAY, day), else_=purchase)
 
 
-def context(rows: Rows) -> dict[str, ColumnElement[object]]:
+def context(rows: Rows) -> dict[str, ColumnElement[Any]]:
     """The purchase as the bank told it."""
     a, f = rows.alert.c, rows.fact.c
     return {

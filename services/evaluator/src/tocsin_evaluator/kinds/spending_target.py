@@ -1,5 +1,7 @@
 """Spending target: spending reached a share of a budget, once per share and period."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column
 
 from tocsin_evaluator.kinds.kind import Kind, Percents, Rows, day_text, lowest_percent, money_text
@@ -36,7 +38,7 @@ def key(rows: Rows, percent: ColumnElement[int]) -> ColumnElement[str]:
     return period(rows).concat(literal_column("':'")).concat(cast(percent, Text))
 
 
-def context(rows: Rows) -> dict[str, ColumnElement[object]]:
+def context(rows: Rows) -> dict[str, ColumnElement[Any]]:
     """The budget as it stood."""
     f = rows.fact.c
     return {

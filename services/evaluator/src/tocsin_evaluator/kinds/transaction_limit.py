@@ -1,5 +1,7 @@
 """Transaction limit: a transaction of at least an amount."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column, or_
 
 from tocsin_evaluator.kinds.kind import Kind, Rows, day_text, money_text
@@ -28,7 +30,7 @@ def key(rows: Rows) -> ColumnElement[str]:
     return literal_column("'purchase:'").concat(cast(rows.fact.c.purchase_id, Text))
 
 
-def context(rows: Rows) -> dict[str, ColumnElement[object]]:
+def context(rows: Rows) -> dict[str, ColumnElement[Any]]:
     """The transaction as the bank told it."""
     a, f = rows.alert.c, rows.fact.c
     return {

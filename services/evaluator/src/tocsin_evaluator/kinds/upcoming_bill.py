@@ -1,6 +1,7 @@
 """Upcoming bill: an unpaid bill is due within some calendar days in the user's zone, told from 06:00 local on."""
 
 from datetime import time
+from typing import Any
 
 from sqlalchemy import ColumnElement, Date, Integer, Time, and_, case, cast, func, literal, literal_column, or_
 
@@ -16,19 +17,19 @@ _DAYS = {Recurrence.WEEKLY: 7, Recurrence.EVERY_TWO_WEEKS: 14}
 _MONTHS = {Recurrence.MONTHLY: 1, Recurrence.QUARTERLY: 3, Recurrence.YEARLY: 12}
 
 
-def _by_days(first: ColumnElement[object], day: ColumnElement[object], step: int) -> ColumnElement[object]:
+def _by_days(first: ColumnElement[Any], day: ColumnElement[Any], step: int) -> ColumnElement[Any]:
     """The first of `first`, `first` + `step`, ... that is not before `day`."""
     steps = func.greatest(0, func.div(cast(day - first, Integer) + step - 1, step))
     return first + cast(steps, Integer) * step
 
 
-def _by_months(first: ColumnElement[object], day: ColumnElement[object], step: int) -> ColumnElement[object]:
+def _by_months(first: ColumnElement[Any], day: ColumnElement[Any], step: int) -> ColumnElement[Any]:
     """The same in months. Counted from `first` each time, so a 31st returns to the 31st after a shorter month."""
 
-    def month(of: ColumnElement[object]) -> ColumnElement[int]:
+    def month(of: ColumnElement[Any]) -> ColumnElement[int]:
         return cast(func.date_part("year", of) * 12 + func.date_part("month", of), Integer)
 
-    def occurrence(number: ColumnElement[int]) -> ColumnElement[object]:
+    def occurrence(number: ColumnElement[int]) -> ColumnElement[Any]:
         return cast(first + func.make_interval(0, number * step), Date)
 
     steps = cast(func.greatest(0, func.div(month(day) - month(first), step)), Integer)
@@ -36,11 +37,11 @@ def _by_months(first: ColumnElement[object], day: ColumnElement[object], step: i
 
 
 def due_on(
-    due_date: ColumnElement[object],
+    due_date: ColumnElement[Any],
     recurrence: ColumnElement[str],
-    paid_through: ColumnElement[object],
-    today: ColumnElement[object],
-) -> ColumnElement[object]:
+    paid_through: ColumnElement[Any],
+    today: ColumnElement[Any],
+) -> ColumnElement[Any]:
     """The first unpaid occurrence not before `today`; null where there is none."""
     day = cast(func.greatest(today, paid_through + 1), Date)
     return case(
@@ -50,7 +51,7 @@ def due_on(
     )
 
 
-def next_due(rows: Rows) -> ColumnElement[object]:
+def next_due(rows: Rows) -> ColumnElement[Any]:
     """When the bill is due next, as of the person's today."""
     f = rows.fact.c
     return due_on(f.due_date, f.recurrence, f.paid_through, rows.today)
@@ -73,7 +74,7 @@ def key(rows: Rows) -> ColumnElement[str]:
     return literal_column("'due:'").concat(day_text(next_due(rows)))
 
 
-def context(rows: Rows) -> dict[str, ColumnElement[object]]:
+def context(rows: Rows) -> dict[str, ColumnElement[Any]]:
     """The bill as it stood."""
     f = rows.fact.c
     return {

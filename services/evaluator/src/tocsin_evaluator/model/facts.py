@@ -154,6 +154,9 @@ class Trace:
     tracestate: str | None = None
 
 
+NO_TRACE = Trace()
+
+
 @dataclass(frozen=True)
 class Arrival:
     """A fact on its way in: whether it came as history, and in which trace."""

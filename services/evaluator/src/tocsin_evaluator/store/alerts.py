@@ -100,17 +100,21 @@ async def create(connection: AsyncConnection, partner_id: int, user_id: int, wis
 
 # sweeps_by_number, and the facts' primary keys.
 _COUNTS = text("""
-SELECT coalesce((SELECT number FROM sweeps WHERE kind = CAST(:kind AS text) AND number IS NOT NULL ORDER BY number DESC LIMIT 1), 0),
-  coalesce(CASE CAST(:kind AS text)
-    WHEN 'account_threshold' THEN (SELECT version FROM accounts
-      WHERE partner_id = CAST(:partner_id AS bigint) AND id = CAST(:subject_id AS bigint) AND user_id = CAST(:user_id AS bigint))
-    WHEN 'goal' THEN (SELECT version FROM goals
-      WHERE partner_id = CAST(:partner_id AS bigint) AND id = CAST(:subject_id AS bigint) AND user_id = CAST(:user_id AS bigint))
-    WHEN 'spending_target' THEN (SELECT version FROM budgets
-      WHERE partner_id = CAST(:partner_id AS bigint) AND id = CAST(:subject_id AS bigint) AND user_id = CAST(:user_id AS bigint))
-    WHEN 'upcoming_bill' THEN (SELECT version FROM bills
-      WHERE partner_id = CAST(:partner_id AS bigint) AND id = CAST(:subject_id AS bigint) AND user_id = CAST(:user_id AS bigint))
+SELECT
+  coalesce((SELECT number FROM sweeps s
+            WHERE s.kind = k.kind AND s.number IS NOT NULL ORDER BY s.number DESC LIMIT 1), 0),
+  coalesce(CASE k.kind
+    WHEN 'account_threshold' THEN (SELECT f.version FROM accounts f
+      WHERE f.partner_id = k.partner_id AND f.id = k.subject_id AND f.user_id = k.user_id)
+    WHEN 'goal' THEN (SELECT f.version FROM goals f
+      WHERE f.partner_id = k.partner_id AND f.id = k.subject_id AND f.user_id = k.user_id)
+    WHEN 'spending_target' THEN (SELECT f.version FROM budgets f
+      WHERE f.partner_id = k.partner_id AND f.id = k.subject_id AND f.user_id = k.user_id)
+    WHEN 'upcoming_bill' THEN (SELECT f.version FROM bills f
+      WHERE f.partner_id = k.partner_id AND f.id = k.subject_id AND f.user_id = k.user_id)
   END, 0)
+FROM (SELECT CAST(:kind AS text) AS kind, CAST(:partner_id AS bigint) AS partner_id,
+             CAST(:subject_id AS bigint) AS subject_id, CAST(:user_id AS bigint) AS user_id) AS k
 """)
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
+from typing import Any
 
 from sqlalchemy import BigInteger, Update, and_, bindparam, column, func, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
 from tocsin_evaluator.store.tables import Instant, Money, accounts
 from tocsin_evaluator.store.upserts import Key
@@ -27,7 +29,7 @@ class BalanceAfter:
 
 @cache
 def _moving() -> Update:
-    types = {
+    types: dict[str, TypeEngine[Any]] = {
         "partner_id": BigInteger(),
         "id": BigInteger(),
         "user_id": BigInteger(),

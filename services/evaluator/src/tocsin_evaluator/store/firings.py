@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, select, text, tuple_
+from sqlalchemy import Row, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin_evaluator.model.alerts import StoredFiring
@@ -32,7 +33,7 @@ _COLUMNS = (
 )
 
 
-def _firing(row: Row[tuple[object, ...]]) -> StoredFiring:
+def _firing(row: Row[*tuple[Any, ...]]) -> StoredFiring:
     return StoredFiring(
         partner_id=row.partner_id,
         id=row.id,
@@ -63,9 +64,7 @@ async def page(
     connection: AsyncConnection, partner_id: int, alert_id: int, before: tuple[datetime, UUID] | None, size: int
 ) -> list[StoredFiring]:
     """An alert's firings before a place, newest first. firings_of_alert."""
-    statement: Select[tuple[object, ...]] = select(*_COLUMNS).where(
-        firings.c.partner_id == partner_id, firings.c.alert_id == alert_id
-    )
+    statement = select(*_COLUMNS).where(firings.c.partner_id == partner_id, firings.c.alert_id == alert_id)
     if before is not None:
         statement = statement.where(tuple_(firings.c.fired_at, firings.c.id) < tuple_(*before))
     rows = await connection.execute(statement.order_by(firings.c.fired_at.desc(), firings.c.id.desc()).limit(size))

@@ -21,7 +21,7 @@ class Known:
 
 
 @cache
-def _zones() -> Select[tuple[int, int, str, int]]:
+def _zones() -> Select[int, int, str, int]:
     arrays = [bindparam(name, type_=ARRAY(BigInteger)) for name in ("partner_ids", "ids")]
     shape = [column("partner_id", BigInteger), column("id", BigInteger)]
     keys = func.unnest(*arrays).table_valued(*shape, name="keys").render_derived()

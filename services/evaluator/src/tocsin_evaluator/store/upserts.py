@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -21,8 +21,9 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningInsert
 
 from tocsin_evaluator.store.rows import AccountRow, BillRow, BudgetRow, GoalRow, PersonRow, TransactionRow
 from tocsin_evaluator.store.tables import accounts, bills, budgets, goals, people, transactions
@@ -60,8 +61,7 @@ def _table_of(kind: type[Row], names: Sequence[str]) -> FromClause:
     return func.unnest(*arrays).table_valued(*shape, name="brought").render_derived()
 
 
-@cache
-def _statement(kind: type[Row]) -> Insert:
+def _statement(kind: type[Row]) -> ReturningInsert[*tuple[Any, ...]]:
     table, names = TABLES[kind], [each.name for each in fields(kind)]
     brought = _table_of(kind, names)
     key = [column.name for column in table.primary_key]
@@ -78,6 +78,9 @@ def _statement(kind: type[Row]) -> Insert:
     ).returning(table.c.partner_id, table.c[key[1]], table.c.version)
 
 
+_STATEMENTS = {kind: _statement(kind) for kind in TABLES}
+
+
 async def put(connection: AsyncConnection, rows: Sequence[Row]) -> Put:
     """Write rows of one kind, each key once, in key order (which is the lock order), by primary key.
 
@@ -87,7 +90,7 @@ async def put(connection: AsyncConnection, rows: Sequence[Row]) -> Put:
         return Put({}, frozenset())
     kind = type(rows[0])
     arrays = {each.name: [getattr(row, each.name) for row in rows] for each in fields(kind)}
-    changed = await connection.execute(_statement(kind), arrays)
+    changed = await connection.execute(_STATEMENTS[kind], arrays)
     versions = {(partner, id_): version for partner, id_, version in changed}
     left_out = {_key(row): row for row in rows if _key(row) not in versions}
     foreign = await _foreign(connection, kind, left_out) if left_out and kind is not PersonRow else frozenset()
@@ -116,7 +119,7 @@ def _by_key(table: Table) -> FromClause:
 
 
 @cache
-def _locking(table: Table) -> Select[tuple[int]]:
+def _locking(table: Table) -> Select[int]:
     keys = _by_key(table)
     return (
         select(literal_column("1"))
