@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from tocsin_dispatcher.store.database import Connection
-from tocsin_kit.messaging.publisher import Outgoing
-from tocsin_kit.postgres.outbox import Outbox
-
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.values import Channel, WorkClass
+from tocsin_kit.messaging.publisher import Outgoing
+from tocsin_kit.postgres.outbox import Outbox
 
 
 @dataclass(frozen=True, slots=True)

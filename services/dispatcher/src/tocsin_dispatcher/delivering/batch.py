@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from tocsin_kit.clock import Clock
-
 from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.delivering.gatekeeper import Admitted, Gatekeeper
 from tocsin_dispatcher.delivering.look_ups import looked_up
@@ -18,6 +16,7 @@ from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.claims import Claimed
 from tocsin_dispatcher.store.database import Engine
 from tocsin_dispatcher.values import AlertStanding, Attempt, Outcome, OutcomeKind
+from tocsin_kit.clock import Clock
 
 #: Asks the evaluator how the alerts of these firings stand, by (partner, firing id); answers what it heard in time.
 Recheck = Callable[[Sequence[tuple[int, UUID]]], Awaitable[Mapping[UUID, AlertStanding]]]
@@ -73,9 +72,7 @@ class Batches:
         firings = [(claimed.delivery.partner_id, claimed.notification.id) for claimed in claims]
         return await self._leave(claims, await self._recheck(firings))
 
-    async def _leave(
-        self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]
-    ) -> Sequence[Call]:
+    async def _leave(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Call]:
         await self._board.refresh()
         admitted = await self._gatekeeper.admit(claims, standings)
         self._done(len(claims) - len(admitted))

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from tocsin_kit.clock import Clock
-from tocsin_kit.telemetry.metrics import Metrics
-
 from tocsin_dispatcher.breakers import Breaker, BreakerKey, Breakers, BreakerState
 from tocsin_dispatcher.store.breaker_rows import read_breakers, write_breakers
 from tocsin_dispatcher.store.database import Connection, Engine
 from tocsin_dispatcher.values import Outcome
+from tocsin_kit.clock import Clock
+from tocsin_kit.telemetry.metrics import Metrics
 
-#: How often a lane that has nothing to do looks at the other replicas' breakers.
+#: How often the other replicas' breakers are looked at, beside once for each batch.
 REFRESH = timedelta(seconds=1)
 
 _LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
@@ -70,6 +69,10 @@ class BreakerBoard:
             self._known.add(key)
             self._breakers.follow(key, breaker, self._clock.now())
         self._show()
+
+    async def round(self) -> None:
+        """As `refresh`, for a loop that looks every `REFRESH`."""
+        await self.refresh()
 
     def _show(self) -> None:
         """The worst of each provider's breakers."""

@@ -9,14 +9,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from tocsin_kit.clock import Clock
-from tocsin_kit.telemetry.metrics import Metrics
-
 from tocsin_dispatcher.addresses import address_hash
 from tocsin_dispatcher.announcing import Announcer, DeliveryChange
 from tocsin_dispatcher.breakers import BreakerKey
-from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.changes import change_of
+from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.delivering.way import Way
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.planning.gate import gate
@@ -46,6 +43,8 @@ from tocsin_dispatcher.values import (
     Recipient,
     Suppress,
 )
+from tocsin_kit.clock import Clock
+from tocsin_kit.telemetry.metrics import Metrics
 
 _NEVER_JOINED = frozenset({DeliveryState.SUPPRESSED, DeliveryState.EXPIRED})
 
@@ -99,9 +98,7 @@ class Gatekeeper:
         self._engine, self._way, self._board, self._announcer = engine, way, board, announcer
         self._clock, self._metrics, self._rules = clock, metrics, rules
 
-    async def admit(
-        self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]
-    ) -> Sequence[Admitted]:
+    async def admit(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
         """Those that may leave now, their attempts written. `standings` are the evaluator's, by firing id."""
         admitted_by: list[BreakerKey] = []
 

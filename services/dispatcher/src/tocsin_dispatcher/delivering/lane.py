@@ -7,16 +7,16 @@ from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from tocsin_kit.activity import Activity
-from tocsin_kit.clock import Clock
-from tocsin_kit.loops import Bell, Loop
-from tocsin_kit.transient import is_transient
 
 from tocsin_dispatcher.delivering.batch import Batches, Piece
 from tocsin_dispatcher.delivering.recorder import Recorder
 from tocsin_dispatcher.store.claims import Claimed, claim, due_by_class, give_back
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.values import Channel, WorkClass
+from tocsin_kit.activity import Activity
+from tocsin_kit.clock import Clock
+from tocsin_kit.loops import Bell, Loop
+from tocsin_kit.transient import is_transient
 
 _OTHERS = (WorkClass.USER, WorkClass.PERIODIC, WorkClass.BILLS)
 _LARGEST_CLAIM = 200
@@ -107,7 +107,10 @@ class Lane:
             if late and free():
                 self._begin(await self._claim(late, free()))
         due = await self._due()
-        blocked = {WorkClass.REALTIME: self._slots.free <= 0, **dict.fromkeys(_OTHERS, self._slots.free_for_others <= 0)}
+        blocked = {
+            WorkClass.REALTIME: self._slots.free <= 0,
+            **dict.fromkeys(_OTHERS, self._slots.free_for_others <= 0),
+        }
         return min((at for lane, at in due.items() if not blocked[lane] or at > self._clock.now()), default=None)
 
     def _free_realtime(self) -> int:

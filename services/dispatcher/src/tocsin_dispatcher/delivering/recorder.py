@@ -8,11 +8,6 @@ from datetime import datetime
 from random import Random
 from uuid import UUID
 
-from tocsin_kit.activity import Activity
-from tocsin_kit.clock import Clock
-from tocsin_kit.loops import Bell, Loop
-from tocsin_kit.telemetry.metrics import Metrics
-
 from tocsin_dispatcher.addresses import address_hash
 from tocsin_dispatcher.announcing import Announcer, DeliveryChange
 from tocsin_dispatcher.breakers import Breaker, BreakerKey
@@ -20,6 +15,7 @@ from tocsin_dispatcher.changes import change_of
 from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.reasons import SuppressionCause
+from tocsin_dispatcher.receiving.applying import Applier
 from tocsin_dispatcher.retries import NextStep, after_attempt, after_look_up
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.attempts import Settlement, settle
@@ -27,6 +23,10 @@ from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.store.fates import release_members
 from tocsin_dispatcher.store.suppressions import AddressKey, suppress
 from tocsin_dispatcher.values import Channel, Delivery, Outcome, OutcomeKind, SmsSize
+from tocsin_kit.activity import Activity
+from tocsin_kit.clock import Clock
+from tocsin_kit.loops import Bell, Loop
+from tocsin_kit.telemetry.metrics import Metrics
 
 _AT_ONCE = 500
 _ENDED = frozenset({DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.EXPIRED})
@@ -58,6 +58,7 @@ class Recorder:
         engine: Engine,
         board: BreakerBoard,
         announcer: Announcer,
+        applier: Applier,
         *,
         clock: Clock,
         random: Random,
@@ -66,7 +67,7 @@ class Recorder:
         address_key: bytes,
         after: Callable[[int], None],
     ) -> None:
-        self._engine, self._board, self._announcer = engine, board, announcer
+        self._engine, self._board, self._announcer, self._applier = engine, board, announcer, applier
         self._clock, self._random, self._metrics = clock, random, metrics
         self._address_key, self._after = address_key, after
         self._waiting: list[Result] = []
@@ -100,6 +101,7 @@ class Recorder:
             changes = [change_of(result.delivery, one.status, None, now) for result, one in moved]
             changes += [change_of(delivery, DeliveryState.PENDING, None, now) for delivery in released]
             await self._announcer.add(connection, changes, now)
+            changes += await self._applier.apply_waiting(connection, _messages(settled), now)
             return _Written(changes, moved), await self._board.write(connection)
 
         written, breakers = await in_transaction(self._engine, work)
@@ -137,9 +139,7 @@ class Recorder:
             return NextStep(DeliveryState.EXPIRED, None, step.failures)
         return step
 
-    def _suppressions(
-        self, settled: Sequence[tuple[Result, Settlement]]
-    ) -> list[tuple[AddressKey, SuppressionCause]]:
+    def _suppressions(self, settled: Sequence[tuple[Result, Settlement]]) -> list[tuple[AddressKey, SuppressionCause]]:
         """Addresses that a provider found at fault."""
         found = []
         for result, _ in settled:
@@ -163,3 +163,12 @@ class Recorder:
 
 def _key(result: Result) -> tuple[int, UUID]:
     return result.delivery.partner_id, result.delivery.id
+
+
+def _messages(settled: Sequence[tuple[Result, Settlement]]) -> list[tuple[DeliveryKey, str, str]]:
+    """The messages that a provider has named now."""
+    return [
+        (one.key, result.delivery.provider, one.provider_id)
+        for result, one in settled
+        if one.provider_id is not None and result.delivery.provider is not None
+    ]

@@ -74,7 +74,9 @@ class MediumWay(Generic[Message]):
         try:
             message = self.medium.compose(notification, recipient, now)
         except (TemplateError, ValueError, LookupError, TypeError, ArithmeticError) as error:
-            _log.error("message_not_composed", delivery_id=str(attempt.delivery_id), kind=notification.kind, exc_info=True)
+            _log.error(
+                "message_not_composed", delivery_id=str(attempt.delivery_id), kind=notification.kind, exc_info=True
+            )
             return Sent(Outcome(OutcomeKind.PERMANENT, answer=f"cannot be composed: {type(error).__name__}"))
         provider = next(provider for provider in self.providers if _is_named(provider, key))
         return Sent(await provider.send(message, attempt), self.size(message))

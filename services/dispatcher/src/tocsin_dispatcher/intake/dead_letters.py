@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from tocsin_kit.clock import Clock
-from tocsin_kit.ids import Ids
 
 from tocsin_dispatcher.store.database import Engine, in_transaction
 from tocsin_dispatcher.store.letters import insert_letters
+from tocsin_kit.clock import Clock
+from tocsin_kit.ids import Ids
 
 _log = structlog.get_logger(__name__)
 

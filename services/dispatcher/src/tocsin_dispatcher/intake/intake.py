@@ -7,12 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from tocsin_kit.clock import Clock
-from tocsin_kit.halves import in_halves
-from tocsin_kit.ids import Ids
-from tocsin_kit.loops import Bell
-from tocsin_kit.transient import is_data_error
-
 from tocsin_dispatcher.announcing import Announcer, DeliveryChange, TellInbox
 from tocsin_dispatcher.intake.facts import fact_of, settle_facts
 from tocsin_dispatcher.keys import UserKey
@@ -30,6 +24,11 @@ from tocsin_dispatcher.store.taking_in import (
     insert_notifications,
 )
 from tocsin_dispatcher.values import Channel, Delivery, Firing, InAppMessage
+from tocsin_kit.clock import Clock
+from tocsin_kit.halves import in_halves
+from tocsin_kit.ids import Ids
+from tocsin_kit.loops import Bell
+from tocsin_kit.transient import is_data_error
 
 #: Renders what the inbox shows of a firing taken in at an instant.
 RenderInApp = Callable[[Firing, datetime], InAppMessage]

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tocsin_kit.clock import Clock
-from tocsin_kit.halves import in_halves
-from tocsin_kit.loops import Bell
-from tocsin_kit.transient import is_data_error
-
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.store.inboxes import lock_inboxes
 from tocsin_dispatcher.store.profiles_awaited import release_awaiting
 from tocsin_dispatcher.store.recipients import Profile, put_profiles
 from tocsin_dispatcher.values import Channel
+from tocsin_kit.clock import Clock
+from tocsin_kit.halves import in_halves
+from tocsin_kit.loops import Bell
+from tocsin_kit.transient import is_data_error
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,5 @@ async def write_breakers(connection: Connection, changed: Mapping[BreakerKey, Br
 
 async def reset_breaker(connection: Connection, key: BreakerKey, now: datetime) -> bool:
     """Close it, whatever it is; False when there is none."""
-    answer = await connection.execute(
-        _RESET, {"provider": key.provider, "subject": key.credential, "now": now}
-    )
+    answer = await connection.execute(_RESET, {"provider": key.provider, "subject": key.credential, "now": now})
     return answer.one_or_none() is not None

@@ -39,8 +39,8 @@ _LOOK_AHEAD = 4
 _WANTED = RowSet("w", lane=TEXT)
 
 # Index deliveries_due, once per class; then primary keys in order. Among the rows looked at classes and partners take
-# turns, so that none has more than its share of a round. The locking SELECT repeats the conditions, which PostgreSQL checks again
-# on the newest row version. A held delivery that is due becomes pending: that is its release.
+# turns, so that none has more than its share of a round. The locking SELECT repeats the conditions, which PostgreSQL
+# checks again on the newest row version. A held delivery that is due becomes pending: that is its release.
 _CLAIM = statement(
     f"""
 WITH looked_at AS (

@@ -2,6 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection as Connection
 from sqlalchemy.ext.asyncio import AsyncEngine as Engine
+
 from tocsin_kit.postgres.engine import in_transaction
 
 __all__ = ["Connection", "Engine", "in_transaction"]

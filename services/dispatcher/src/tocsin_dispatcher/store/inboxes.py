@@ -13,7 +13,7 @@ from tocsin_dispatcher.store.statement import BIG, RowSet, statement
 class Inbox(NamedTuple):
     """A user's row."""
 
-    count: int
+    unread: int
     version: int
 
 
@@ -25,7 +25,7 @@ _LOCK = statement(
 INSERT INTO unread AS u (partner_id, user_id, count, version)
 SELECT k.partner_id, k.user_id, 0, 0 FROM {_USERS} ORDER BY k.partner_id, k.user_id
 ON CONFLICT (partner_id, user_id) DO UPDATE SET count = u.count
-RETURNING u.partner_id, u.user_id, u.count, u.version
+RETURNING u.partner_id, u.user_id, u.count AS unread, u.version
 """,  # noqa: S608 - the row set is of our own making
     _USERS,
 )
@@ -42,13 +42,13 @@ UPDATE unread u SET count = u.count + x.more, version = x.version
     _RAISED,
 )
 
-_READ = statement("SELECT count, version FROM unread WHERE partner_id = :partner_id AND user_id = :user_id")
+_READ = statement("SELECT count AS unread, version FROM unread WHERE partner_id = :partner_id AND user_id = :user_id")
 
 
 async def lock_inboxes(connection: Connection, users: Sequence[UserKey]) -> Mapping[UserKey, Inbox]:
     """Lock these users' inboxes until the transaction ends, and answer how they stand."""
     rows = await connection.execute(_LOCK, _USERS.filled(sorted(set(users))))
-    return {UserKey(row.partner_id, row.user_id): Inbox(row.count, row.version) for row in rows}
+    return {UserKey(row.partner_id, row.user_id): Inbox(row.unread, row.version) for row in rows}
 
 
 async def raise_inboxes(connection: Connection, raised: Sequence[tuple[UserKey, int, int]]) -> None:
@@ -60,4 +60,4 @@ async def raise_inboxes(connection: Connection, raised: Sequence[tuple[UserKey, 
 async def inbox_of(connection: Connection, user: UserKey) -> Inbox:
     """How a user's inbox stands; without a row nothing ever came."""
     row = (await connection.execute(_READ, {"partner_id": user.partner_id, "user_id": user.user_id})).one_or_none()
-    return Inbox(0, 0) if row is None else Inbox(row.count, row.version)
+    return Inbox(0, 0) if row is None else Inbox(row.unread, row.version)

@@ -82,8 +82,8 @@ class Marked:
     version: int
 
 
-_COLUMNS = """n.id, n.alert_id, n.kind, n.title, n.message, n.action_url, n.metadata, n.critical, n.created_at, n.read_at,
-       n.deleted_at, n.version"""
+_COLUMNS = """n.id, n.alert_id, n.kind, n.title, n.message, n.action_url, n.metadata, n.critical, n.created_at,
+       n.read_at, n.deleted_at, n.version"""
 _MINE = "n.partner_id = :partner_id AND n.user_id = :user_id"
 _SCOPE = {"partner_id": BIG, "user_id": BIG}
 
@@ -271,9 +271,7 @@ async def delete_notification(connection: Connection, user: UserKey, notificatio
     return Marked(1, inbox.version + 1)
 
 
-async def mark_shown(
-    connection: Connection, user: UserKey, ids: Sequence[UUID], now: datetime
-) -> Sequence[Row[Any]]:
+async def mark_shown(connection: Connection, user: UserKey, ids: Sequence[UUID], now: datetime) -> Sequence[Row[Any]]:
     """The in-app deliveries of these notifications become delivered; answers those that did."""
     return (await connection.execute(_SHOWN, {**user._asdict(), "ids": list(ids), "now": now})).all()
 
@@ -281,12 +279,10 @@ async def mark_shown(
 async def unread_of(connection: Connection, user: UserKey) -> Marked:
     """How many are unread, and the version that belongs to."""
     inbox = await inbox_of(connection, user)
-    return Marked(inbox.count, inbox.version)
+    return Marked(inbox.unread, inbox.version)
 
 
-async def _with_deliveries(
-    connection: Connection, user: UserKey, rows: Sequence[Row[Any]]
-) -> list[InboxNotification]:
+async def _with_deliveries(connection: Connection, user: UserKey, rows: Sequence[Row[Any]]) -> list[InboxNotification]:
     if not rows:
         return []
     parameters = {"partner_id": user.partner_id, "ids": [row.id for row in rows]}

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
-from tocsin_dispatcher.store.database import Connection
 
 from tocsin_dispatcher.keys import UserKey
+from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.statement import BIG, FLAG, INSTANT, TEXT, RowSet, statement
 from tocsin_dispatcher.values import AlertKind, Channel, Contact, PartnerSettings, Preferences, QuietHours
 

@@ -17,12 +17,12 @@ TEXTS, UUIDS, BIGS = ARRAY(Text), ARRAY(Uuid), ARRAY(BigInteger)
 Parameter = TypeEngine[Any]
 
 
-def statement(words: str, *sets: RowSet, **types: Parameter) -> TextClause:
-    """The SQL in `words` with its parameters typed: those of `sets`, and `types` by name."""
+def statement(sql: str, /, *sets: RowSet, **types: Parameter) -> TextClause:
+    """The SQL with its parameters typed: those of `sets`, and `types` by name."""
     parameters = dict(types)
     for rows in sets:
         parameters |= rows.types
-    return text(words).bindparams(*(bindparam(name, type_=kind) for name, kind in parameters.items()))
+    return text(sql).bindparams(*(bindparam(name, type_=kind) for name, kind in parameters.items()))
 
 
 class RowSet:
@@ -47,6 +47,4 @@ class RowSet:
     def filled(self, rows: Iterable[Sequence[object]]) -> Mapping[str, list[object]]:
         """The arrays that hold `rows`, each given in the order of the columns."""
         turned = list(zip(*rows, strict=True)) or [()] * len(self._columns)
-        return {
-            f"{self._name}_{column}": list(values) for column, values in zip(self._columns, turned, strict=True)
-        }
+        return {f"{self._name}_{column}": list(values) for column, values in zip(self._columns, turned, strict=True)}

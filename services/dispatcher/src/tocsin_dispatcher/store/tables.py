@@ -23,6 +23,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
+
 from tocsin_kit.postgres.idempotency import idempotency_table
 from tocsin_kit.postgres.outbox import outbox_table
 
@@ -47,6 +48,8 @@ contacts = Table(
     Column("locale", Text, nullable=False),
     Column("time_zone", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
+    Index("contacts_by_phone", "phone", postgresql_where=text("phone IS NOT NULL")),
+    Index("contacts_by_email", text("lower(email)"), postgresql_where=text("email IS NOT NULL")),
 )
 
 preferences = Table(

@@ -7,6 +7,7 @@ Revises:
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
+
 from tocsin_dispatcher.states import transitions_sql
 
 revision = "0001"
@@ -38,9 +39,6 @@ def upgrade() -> None:
         sa.Column("successes", sa.Integer(), nullable=False, comment="of probes, while half-open"),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("next_probe_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column(
-            "version", sa.BigInteger(), nullable=False, comment="rises with each change: two replicas do not overwrite"
-        ),
         sa.CheckConstraint("state IN ('closed', 'half_open', 'open')", name="breakers_state"),
         sa.PrimaryKeyConstraint("provider", "subject"),
     )
@@ -65,6 +63,16 @@ def upgrade() -> None:
         sa.Column("time_zone", sa.Text(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("partner_id", "user_id"),
+    )
+    op.create_index(
+        "contacts_by_email",
+        "contacts",
+        [sa.literal_column("lower(email)")],
+        unique=False,
+        postgresql_where=sa.text("email IS NOT NULL"),
+    )
+    op.create_index(
+        "contacts_by_phone", "contacts", ["phone"], unique=False, postgresql_where=sa.text("phone IS NOT NULL")
     )
     op.create_table(
         "counters",
@@ -337,13 +345,6 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("merged_into", sa.Uuid(), nullable=True, comment="the delivery whose fate a merged one follows"),
         sa.Column("fact_key", sa.Text(), nullable=True),
-        sa.Column(
-            "holds_fact",
-            sa.Boolean(),
-            server_default=sa.text("false"),
-            nullable=False,
-            comment="the one that tells the fact",
-        ),
         sa.Column("provider", sa.Text(), nullable=True),
         sa.Column("provider_id", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
@@ -362,7 +363,8 @@ def upgrade() -> None:
         sa.CheckConstraint("channel IN ('email', 'sms', 'in_app', 'push', 'webhook')", name="deliveries_channel"),
         sa.CheckConstraint("purpose IN ('alert', 'digest', 'verification', 'test')", name="deliveries_purpose"),
         sa.CheckConstraint(
-            "status IN ('pending', 'sending', 'sent', 'delivered', 'retrying', 'unknown', 'held', 'suppressed', 'merged', 'expired', 'failed', 'bounced')",
+            "status IN ('pending', 'sending', 'sent', 'delivered', 'retrying', 'unknown', 'held', 'suppressed',"
+            " 'merged', 'expired', 'failed', 'bounced')",
             name="deliveries_status",
         ),
         sa.ForeignKeyConstraint(
@@ -418,7 +420,9 @@ def upgrade() -> None:
         ["partner_id", "user_id", "channel", "destination_id", "fact_key"],
         unique=True,
         postgresql_nulls_not_distinct=True,
-        postgresql_where=sa.text("holds_fact AND status NOT IN ('suppressed', 'merged', 'expired', 'failed')"),
+        postgresql_where=sa.text(
+            "fact_key IS NOT NULL AND status NOT IN ('suppressed', 'merged', 'expired', 'failed')"
+        ),
     )
     op.create_index(
         "deliveries_planned_once",

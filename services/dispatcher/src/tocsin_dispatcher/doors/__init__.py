@@ -1,0 +1,10 @@
+"""Where protobuf and gRPC stop.
+
+consumers.py             FIRINGS, PROFILES, RECEIPTS ─► intake, receiving
+translate.py             events to and from protobuf
+vocabulary.py            enums of the contract ⇄ ours
+evaluator.py             what the dispatcher asks the evaluator
+inbox_news.py            INBOX, by core NATS
+notification_service.py, preference_service.py, partner_service.py, delivery_service.py   the RPCs
+paging.py                page tokens
+"""

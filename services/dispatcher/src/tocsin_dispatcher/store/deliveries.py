@@ -1,0 +1,140 @@
+"""Deliveries as operators see them, and trying one again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from tocsin_dispatcher.keys import DeliveryKey
+from tocsin_dispatcher.reasons import Reason
+from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.store.database import Connection
+from tocsin_dispatcher.store.notifications import Place
+from tocsin_dispatcher.store.statement import BIG, INSTANT, SMALL, TEXT, UUID_, statement
+from tocsin_dispatcher.values import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which deliveries to list; None does not filter."""
+
+    partner_id: int | None = None
+    user_id: int | None = None
+    notification_id: UUID | None = None
+    channel: Channel | None = None
+    status: DeliveryState | None = None
+    reason: Reason | None = None
+
+
+# Index deliveries_of_user where a user is named, else deliveries_created.
+_LIST = statement(
+    """
+SELECT d.* FROM deliveries d
+ WHERE (CAST(:partner_id AS bigint) IS NULL OR d.partner_id = :partner_id)
+   AND (CAST(:user_id AS bigint) IS NULL OR d.user_id = :user_id)
+   AND (CAST(:notification_id AS uuid) IS NULL OR d.notification_id = :notification_id)
+   AND (CAST(:channel AS text) IS NULL OR d.channel = :channel)
+   AND (CAST(:status AS text) IS NULL OR d.status = :status)
+   AND (CAST(:reason AS text) IS NULL OR d.reason = :reason)
+   AND (CAST(:after_at AS timestamptz) IS NULL OR (d.created_at, d.id) < (:after_at, :after_id))
+ ORDER BY d.created_at DESC, d.id DESC
+ LIMIT :size
+""",
+    partner_id=BIG,
+    user_id=BIG,
+    notification_id=UUID_,
+    channel=TEXT,
+    status=TEXT,
+    reason=TEXT,
+    after_at=INSTANT,
+    after_id=UUID_,
+    size=SMALL,
+)
+
+# Primary key.
+_GET = statement(
+    "SELECT d.* FROM deliveries d WHERE d.partner_id = :partner_id AND d.id = :id", partner_id=BIG, id=UUID_
+)
+
+# Primary key.
+_ATTEMPTS = statement(
+    "SELECT * FROM attempts WHERE partner_id = :partner_id AND delivery_id = :id ORDER BY number",
+    partner_id=BIG,
+    id=UUID_,
+)
+
+# Primary key. A person insists: should another delivery tell its fact by now, this one gives up the key and goes too.
+_RETRY = statement(
+    """
+UPDATE deliveries d
+   SET status = 'pending', reason = NULL, due_at = :now, failed_at = NULL, repeated_after_unknown = false,
+       expires_at = CASE WHEN d.status = 'expired' OR d.expires_at <= :now THEN :expires_at ELSE d.expires_at END,
+       fact_key = CASE WHEN EXISTS (
+           SELECT 1 FROM deliveries o
+            WHERE o.partner_id = d.partner_id AND o.user_id = d.user_id AND o.channel = d.channel
+              AND o.fact_key = d.fact_key AND o.fact_key IS NOT NULL AND o.id <> d.id
+              AND o.status NOT IN ('suppressed', 'merged', 'expired', 'failed')) THEN NULL ELSE d.fact_key END
+ WHERE d.partner_id = :partner_id AND d.id = :id AND d.status IN ('failed', 'expired')
+RETURNING d.*
+""",
+    partner_id=BIG,
+    id=UUID_,
+    now=INSTANT,
+    expires_at=INSTANT,
+)
+
+_NOTE = statement(
+    """
+INSERT INTO audit_log (id, at, subject, action, partner_id, object)
+VALUES (:id, :now, :subject, :action, :partner_id, :object)
+""",
+    id=UUID_,
+    now=INSTANT,
+    subject=TEXT,
+    action=TEXT,
+    partner_id=BIG,
+    object=TEXT,
+)
+
+
+async def list_deliveries(connection: Connection, wanted: Wanted, size: int, after: Place | None) -> Sequence[Row[Any]]:
+    """A page of rows, newest first."""
+    values = {
+        "partner_id": wanted.partner_id,
+        "user_id": wanted.user_id,
+        "notification_id": wanted.notification_id,
+        "channel": wanted.channel,
+        "status": wanted.status,
+        "reason": wanted.reason,
+        "after_at": after and after.created_at,
+        "after_id": after and after.id,
+        "size": size,
+    }
+    return (await connection.execute(_LIST, values)).all()
+
+
+async def get_delivery(connection: Connection, key: DeliveryKey) -> tuple[Row[Any], Sequence[Row[Any]]] | None:
+    """A delivery's row and its attempts'."""
+    row = (await connection.execute(_GET, key._asdict())).one_or_none()
+    return None if row is None else (row, (await connection.execute(_ATTEMPTS, key._asdict())).all())
+
+
+async def retry_delivery(
+    connection: Connection, key: DeliveryKey, now: datetime, expires_at: datetime
+) -> Row[Any] | None:
+    """Make a failed or expired delivery due again; None when it is neither. Expired ones get `expires_at`."""
+    values = {**key._asdict(), "now": now, "expires_at": expires_at}
+    return (await connection.execute(_RETRY, values)).one_or_none()
+
+
+async def note(
+    connection: Connection, id_: UUID, now: datetime, subject: str, action: str, partner_id: int | None, about: str
+) -> None:
+    """Write an operator's action to the audit log."""
+    values = {"id": id_, "now": now, "subject": subject, "action": action, "partner_id": partner_id, "object": about}
+    await connection.execute(_NOTE, values)

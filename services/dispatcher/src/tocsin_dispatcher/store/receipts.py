@@ -1,0 +1,259 @@
+"""Receipts: written once per event of the provider, applied when their delivery is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from tocsin_dispatcher.keys import DeliveryKey, UserKey
+from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.store.database import Connection
+from tocsin_dispatcher.store.rows import DELIVERY_COLUMNS, delivery_of
+from tocsin_dispatcher.store.statement import BIG, BIGS, INSTANT, SMALL, TEXT, TEXTS, UUID_, UUIDS, RowSet, statement
+from tocsin_dispatcher.values import AlertKind, Channel, Delivery, Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A receipt that waited for its delivery, as it was stored."""
+
+    provider: str
+    event_key: str
+    effect: str
+    at: datetime
+    delivery: DeliveryKey
+
+
+_RECEIPTS = RowSet(
+    "x",
+    provider=TEXT,
+    event_key=TEXT,
+    event=TEXT,
+    partner_id=BIG,
+    delivery_id=UUID_,
+    attempt=SMALL,
+    provider_id=TEXT,
+    callback_id=UUID_,
+    happened_at=INSTANT,
+    received_at=INSTANT,
+    details=TEXT,
+)
+
+# Primary key: the same event comes once.
+_WRITE = statement(
+    f"""
+INSERT INTO receipts (provider, event_key, event, partner_id, delivery_id, attempt, provider_id, callback_id,
+                      happened_at, received_at, details)
+SELECT x.provider, x.event_key, x.event, x.partner_id, x.delivery_id, x.attempt, x.provider_id, x.callback_id,
+       x.happened_at, x.received_at, CAST(x.details AS jsonb)
+  FROM {_RECEIPTS}
+ ORDER BY x.provider, x.event_key
+ON CONFLICT (provider, event_key) DO NOTHING
+RETURNING provider, event_key
+""",  # noqa: S608 - the row set is of our own making
+    _RECEIPTS,
+)
+
+_CALLBACKS = RowSet("x", id=UUID_, provider=TEXT, received_at=INSTANT)
+
+# Primary key.
+_KNOW = statement(
+    f"""
+INSERT INTO callbacks (id, provider, received_at, taken_in_at)
+SELECT x.id, x.provider, x.received_at, :now FROM {_CALLBACKS} ORDER BY x.id
+ON CONFLICT (id) DO NOTHING
+""",  # noqa: S608 - the row set is of our own making
+    _CALLBACKS,
+    now=INSTANT,
+)
+
+# Primary key.
+_UNKNOWN = statement("SELECT id FROM callbacks WHERE id = ANY(:ids)", ids=UUIDS)
+
+# Primary key, locked in key order.
+_BY_ID = statement(
+    f"""
+SELECT {DELIVERY_COLUMNS} FROM deliveries d
+ WHERE d.partner_id = ANY(:partners) AND d.id = ANY(:ids)
+ ORDER BY d.partner_id, d.id FOR NO KEY UPDATE
+""",  # noqa: S608 - constants of our own
+    partners=BIGS,
+    ids=UUIDS,
+)
+
+# Index deliveries_of_provider, locked in key order.
+_BY_MESSAGE = statement(
+    f"""
+SELECT {DELIVERY_COLUMNS} FROM deliveries d
+ WHERE d.provider = :provider AND d.provider_id = ANY(:provider_ids) AND d.provider_id IS NOT NULL
+ ORDER BY d.partner_id, d.id FOR NO KEY UPDATE
+""",  # noqa: S608 - constants of our own
+    provider=TEXT,
+    provider_ids=TEXTS,
+)
+
+_MOVED = RowSet("x", partner_id=BIG, id=UUID_, status=TEXT, provider_id=TEXT, at=INSTANT, error=TEXT)
+
+# Primary key; the rows are locked and the steps are allowed ones.
+_MOVE = statement(
+    f"""
+UPDATE deliveries d
+   SET status = x.status, due_at = NULL, leased_until = NULL, reason = NULL,
+       provider_id = coalesce(d.provider_id, x.provider_id), error = coalesce(x.error, d.error),
+       sent_at = CASE WHEN x.status IN ('sent', 'delivered') THEN coalesce(d.sent_at, x.at) ELSE d.sent_at END,
+       delivered_at = CASE WHEN x.status = 'delivered' THEN x.at ELSE d.delivered_at END,
+       failed_at = CASE WHEN x.status IN ('failed', 'bounced') THEN x.at ELSE d.failed_at END
+  FROM {_MOVED}
+ WHERE d.partner_id = x.partner_id AND d.id = x.id
+""",  # noqa: S608 - the row set is of our own making
+    _MOVED,
+)
+
+_APPLIED = RowSet("x", provider=TEXT, event_key=TEXT, partner_id=BIG, delivery_id=UUID_)
+
+# Primary key.
+_APPLY = statement(
+    f"""
+UPDATE receipts r
+   SET applied_at = :now, partner_id = coalesce(x.partner_id, r.partner_id),
+       delivery_id = coalesce(x.delivery_id, r.delivery_id)
+  FROM {_APPLIED}
+ WHERE r.provider = x.provider AND r.event_key = x.event_key
+""",  # noqa: S608 - the row set is of our own making
+    _APPLIED,
+    now=INSTANT,
+)
+
+_MESSAGES = RowSet("m", partner_id=BIG, id=UUID_, provider=TEXT, provider_id=TEXT)
+
+# Index receipts_waiting: the message's own id, or (SendGrid) the ids that begin with it and a dot ('/' follows '.').
+_WAITING = statement(
+    f"""
+SELECT r.provider, r.event_key, r.event, r.happened_at, m.partner_id, m.id
+  FROM {_MESSAGES}
+  JOIN receipts r ON r.provider = m.provider AND r.applied_at IS NULL
+       AND (r.provider_id = m.provider_id
+            OR r.provider_id ~>=~ (m.provider_id || '.') AND r.provider_id ~<~ (m.provider_id || '/'))
+""",  # noqa: S608 - the row set is of our own making
+    _MESSAGES,
+)
+
+# Indexes contacts_by_phone and contacts_by_email.
+_PARTNERS = statement(
+    "SELECT DISTINCT partner_id FROM contacts WHERE phone = :address OR lower(email) = lower(:address)", address=TEXT
+)
+
+# Primary key.
+_SWITCH = statement(
+    """
+INSERT INTO preferences AS p (partner_id, user_id, overrides, updated_at)
+VALUES (:partner_id, :user_id, jsonb_build_array(jsonb_build_array(:kind, :channel, false)), :now)
+ON CONFLICT (partner_id, user_id) DO UPDATE
+   SET overrides = coalesce((SELECT jsonb_agg(o) FROM jsonb_array_elements(p.overrides) o
+                              WHERE NOT (o ->> 0 = :kind AND o ->> 1 = :channel)), '[]') || excluded.overrides,
+       updated_at = excluded.updated_at
+""",
+    partner_id=BIG,
+    user_id=BIG,
+    kind=TEXT,
+    channel=TEXT,
+    now=INSTANT,
+)
+
+
+async def write_receipts(
+    connection: Connection, receipts: Sequence[tuple[Receipt, UUID, datetime]]
+) -> frozenset[tuple[str, str]]:
+    """Write receipts with their callback's id and arrival; answers (provider, event key) of those that are new."""
+    rows = [
+        (
+            receipt.provider,
+            receipt.event_key,
+            receipt.effect,
+            receipt.partner_id,
+            receipt.delivery_id,
+            receipt.attempt,
+            receipt.message_id,
+            callback_id,
+            receipt.at,
+            received_at,
+            json.dumps({"code": receipt.code, "detail": receipt.detail}),
+        )
+        for receipt, callback_id, received_at in receipts
+    ]
+    written = await connection.execute(_WRITE, _RECEIPTS.filled(rows))
+    return frozenset((row.provider, row.event_key) for row in written)
+
+
+async def know_callbacks(
+    connection: Connection, callbacks: Sequence[tuple[UUID, str, datetime]], now: datetime
+) -> None:
+    """Remember that these have arrived: id, provider, when the gateway had them."""
+    await connection.execute(_KNOW, {**_CALLBACKS.filled(callbacks), "now": now})
+
+
+async def known_callbacks(connection: Connection, ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Which of these have arrived."""
+    return frozenset((await connection.execute(_UNKNOWN, {"ids": list(ids)})).scalars())
+
+
+async def lock_deliveries(connection: Connection, keys: Sequence[DeliveryKey]) -> Mapping[DeliveryKey, Delivery]:
+    """These deliveries, locked."""
+    if not keys:
+        return {}
+    partners, ids = sorted({key.partner_id for key in keys}), sorted({key.id for key in keys})
+    rows = await connection.execute(_BY_ID, {"partners": partners, "ids": ids})
+    return {DeliveryKey(row.partner_id, row.id): delivery_of(row) for row in rows}
+
+
+async def lock_deliveries_of(
+    connection: Connection, provider: str, provider_ids: Sequence[str]
+) -> Mapping[str, Delivery]:
+    """The deliveries that a provider's messages are, by its id, locked."""
+    if not provider_ids:
+        return {}
+    rows = await connection.execute(_BY_MESSAGE, {"provider": provider, "provider_ids": sorted(set(provider_ids))})
+    return {row.provider_id: delivery_of(row) for row in rows}
+
+
+async def move_deliveries(
+    connection: Connection, moved: Sequence[tuple[DeliveryKey, DeliveryState, str | None, datetime, str | None]]
+) -> None:
+    """Each delivery's new state, the provider's id of it, when, and what was said of a failure."""
+    if moved:
+        rows = [(*key, status, provider_id, at, error) for key, status, provider_id, at, error in moved]
+        await connection.execute(_MOVE, _MOVED.filled(rows))
+
+
+async def mark_applied(
+    connection: Connection, applied: Sequence[tuple[str, str, DeliveryKey | None]], now: datetime
+) -> None:
+    """These receipts have had their effect, on the deliveries named."""
+    if applied:
+        rows = [(provider, key, *(about or (None, None))) for provider, key, about in applied]
+        await connection.execute(_APPLY, {**_APPLIED.filled(rows), "now": now})
+
+
+async def receipts_waiting(connection: Connection, messages: Sequence[tuple[DeliveryKey, str, str]]) -> list[Waiting]:
+    """What waited for these messages: (delivery, provider, the provider's id)."""
+    if not messages:
+        return []
+    rows = [(*key, provider, provider_id) for key, provider, provider_id in messages]
+    return [
+        Waiting(row.provider, row.event_key, row.event, row.happened_at, DeliveryKey(row.partner_id, row.id))
+        for row in await connection.execute(_WAITING, _MESSAGES.filled(rows))
+    ]
+
+
+async def partners_knowing(connection: Connection, address: str) -> list[int]:
+    """The partners one of whose users has this address."""
+    return sorted((await connection.execute(_PARTNERS, {"address": address})).scalars())
+
+
+async def switch_off(connection: Connection, user: UserKey, kind: AlertKind, channel: Channel, now: datetime) -> None:
+    """Turn one kind off on a channel in the user's preferences."""
+    values = {**user._asdict(), "kind": kind, "channel": channel, "now": now}
+    await connection.execute(_SWITCH, values)
