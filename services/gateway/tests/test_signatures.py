@@ -1,0 +1,152 @@
+"""Providers' signatures: the published vectors, and every change of one byte."""
+
+import base64
+import hmac
+import json
+from functools import cache
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tocsin_gateway.callbacks.signatures import SendGridSignature, TwilioSignature
+
+URL = "https://alerts.example/webhooks/twilio/status?d=1&a=2"
+
+
+def test_the_published_vectors_of_sendgrid_are_judged_as_published(contracts: Path) -> None:
+    vectors = json.loads((contracts / "signature_vectors.json").read_text())["sendgrid_event_webhook"]["vectors"]
+    for vector in vectors:
+        verdict = SendGridSignature([vector["public_key"]]).is_valid(
+            _sendgrid_headers(vector["signature"], vector["timestamp"]), "", vector["body"].encode()
+        )
+        assert verdict == vector["valid"], vector["name"]
+
+
+def test_the_published_vectors_of_twilio_are_judged_as_published(contracts: Path) -> None:
+    published = json.loads((contracts / "signature_vectors.json").read_text())["twilio_x_twilio_signature"]
+    signature = TwilioSignature([published["auth_token"]])
+    for vector in [*published["vectors"], *published["sha256_variant"]["vectors"]]:
+        headers, body = _twilio_request(vector)
+        assert signature.is_valid(headers, vector["url"], body) == vector["valid"], vector["name"]
+
+
+def _twilio_request(vector: dict[str, Any]) -> tuple[dict[str, str], bytes]:
+    headers = {"x-twilio-signature": vector["signature"]}
+    if "algorithm" in vector:
+        headers["x-twilio-webhooks-signature-settings"] = f"key=webhooks_sharedkey_1,algorithm={vector['algorithm']}"
+    if "json_body" in vector:
+        return {**headers, "content-type": "application/json"}, vector["json_body"].encode()
+    form = urlencode([tuple(pair) for pair in vector["params"]])
+    return {**headers, "content-type": "application/x-www-form-urlencoded"}, form.encode()
+
+
+@cache
+def sendgrid_key() -> ec.EllipticCurvePrivateKey:
+    """A key of our own, as SendGrid would have."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def public_key(key: ec.EllipticCurvePrivateKey) -> str:
+    """As SendGrid shows it."""
+    der = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(der).decode()
+
+
+BODY = b'[{"event":"delivered","sg_event_id":"abc"}]\r\n'
+
+
+@cache
+def signed() -> str:
+    """Our key's signature of BODY at 1700000000."""
+    return base64.b64encode(sendgrid_key().sign(b"1700000000" + BODY, ec.ECDSA(hashes.SHA256()))).decode()
+
+
+def _sendgrid_headers(signature: str, timestamp: str) -> dict[str, str]:
+    return {
+        "x-twilio-email-event-webhook-signature": signature,
+        "x-twilio-email-event-webhook-timestamp": timestamp,
+    }
+
+
+def test_a_key_in_rotation_is_accepted_beside_the_other() -> None:
+    other = public_key(ec.generate_private_key(ec.SECP256R1()))
+    both = SendGridSignature([other, public_key(sendgrid_key())])
+    assert both.is_valid(_sendgrid_headers(signed(), "1700000000"), "", BODY)
+    assert not SendGridSignature([other]).is_valid(_sendgrid_headers(signed(), "1700000000"), "", BODY)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_one_changed_byte_makes_a_sendgrid_callback_forged(data: st.DataObject) -> None:
+    parts = [signed().encode(), b"1700000000", BODY]
+    which = data.draw(st.integers(0, 2))
+    parts[which] = _changed(data, parts[which])
+    headers = _sendgrid_headers(parts[0].decode("latin-1"), parts[1].decode("latin-1"))
+    assert not SendGridSignature([public_key(sendgrid_key())]).is_valid(headers, "", parts[2])
+
+
+FORM = urlencode([("MessageSid", "SM1"), ("ErrorCode", ""), ("X", "1"), ("X", "2")]).encode()
+
+
+def twilio_signature(token: str) -> str:
+    """Twilio's rule: URL, then name and value of each parameter in order of the names."""
+    text = URL + "ErrorCode" + "MessageSidSM1" + "X1X2"
+    return base64.b64encode(hmac.new(token.encode(), text.encode(), sha1).digest()).decode()
+
+
+def _twilio_headers(signature: str) -> dict[str, str]:
+    return {"x-twilio-signature": signature, "content-type": "application/x-www-form-urlencoded"}
+
+
+def test_empty_and_repeated_parameters_count_and_either_token_of_a_rotation_fits() -> None:
+    old, new = twilio_signature("old"), twilio_signature("new")
+    both = TwilioSignature(["new", "old"])
+    assert both.is_valid(_twilio_headers(old), URL, FORM)
+    assert both.is_valid(_twilio_headers(new), URL, FORM)
+    assert not TwilioSignature(["new"]).is_valid(_twilio_headers(old), URL, FORM)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_one_changed_byte_makes_a_twilio_callback_forged(data: st.DataObject) -> None:
+    parts = [twilio_signature("new").encode(), URL.encode(), FORM]
+    which = data.draw(st.integers(0, 1))
+    # scheme and host are our own setting: only path and query come from outside
+    parts[which] = _changed(data, parts[which], first=len("https://alerts.example/") if which else 0)
+    headers = _twilio_headers(parts[0].decode("latin-1"))
+    assert not TwilioSignature(["new"]).is_valid(headers, parts[1].decode("latin-1"), parts[2])
+
+
+MALFORMED = ["", "=", "!!!", "é", "A", "AAAA", "\x00", signed() + "=", signed() + " ", "QQ==\n"]
+
+
+@pytest.mark.parametrize("signature", MALFORMED)
+def test_a_malformed_signature_is_forged_and_no_error(signature: str) -> None:
+    assert not SendGridSignature([public_key(sendgrid_key())]).is_valid(
+        _sendgrid_headers(signature, "1700000000"), "", BODY
+    )
+    assert not TwilioSignature(["new"]).is_valid(_twilio_headers(signature), URL, FORM)
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"a=%FF", b"&".join([b"a=1"] * 5000), "é=1".encode()])
+def test_a_body_that_is_no_text_is_forged_and_no_error(body: bytes) -> None:
+    assert not SendGridSignature([public_key(sendgrid_key())]).is_valid(_sendgrid_headers(signed(), "1"), "", body)
+    assert not TwilioSignature(["new"]).is_valid(_twilio_headers(twilio_signature("new")), URL, body)
+
+
+def test_without_a_key_nothing_is_accepted() -> None:
+    assert not SendGridSignature([]).is_valid(_sendgrid_headers(signed(), "1700000000"), "", BODY)
+    assert not TwilioSignature([]).is_valid(_twilio_headers(twilio_signature("new")), URL, FORM)
+
+
+def _changed(data: st.DataObject, original: bytes, first: int = 0) -> bytes:
+    place = data.draw(st.integers(first, len(original) - 1))
+    other = data.draw(st.integers(0, 127).filter(lambda byte: byte != original[place]))
+    return original[:place] + bytes([other]) + original[place + 1 :]
