@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tocsin_evaluator.model.words import KindName
 from tocsin_evaluator.store import upkeep
 from tocsin_evaluator.store.ledger import fold_before
-from tocsin_evaluator.store.upkeep import Findings
+from tocsin_evaluator.store.upkeep import Findings, Old
 from tocsin_kit.postgres.engine import in_transaction
 
 #: How far back an audit looks: schedules fire it every 5 minutes, and an outage may have stopped them.
@@ -50,26 +49,26 @@ async def audit(engine: AsyncEngine, now: datetime) -> Findings:
 async def retention(engine: AsyncEngine, now: datetime, keep: Keep) -> dict[str, int]:
     """Throw away what has lived long enough, in small batches; answers how much of what."""
     ages = {
-        "firings": (upkeep.OLD_FIRINGS, keep.firings),
-        "transactions": (upkeep.OLD_TRANSACTIONS, keep.transactions),
-        "idempotency_keys": (upkeep.OLD_IDEMPOTENCY_KEYS, keep.idempotency_keys),
-        "sweep_slices": (upkeep.OLD_SLICES, keep.sweeps),
-        "sweeps": (upkeep.OLD_SWEEPS, keep.sweeps),
-        "bill_days": (upkeep.OLD_BILL_DAYS, keep.bill_days),
-        "ledger": (upkeep.OLD_LEDGER, keep.ledger_hours),
+        Old.FIRINGS: keep.firings,
+        Old.TRANSACTIONS: keep.transactions,
+        Old.IDEMPOTENCY_KEYS: keep.idempotency_keys,
+        Old.SLICES: keep.sweeps,
+        Old.SWEEPS: keep.sweeps,
+        Old.BILL_DAYS: keep.bill_days,
+        Old.LEDGER: keep.ledger_hours,
     }
-    counts = {name: await _drain(engine, statement, now - age) for name, (statement, age) in ages.items()}
-    counts["occurrences"] = 0
-    for kind, age in OCCURRENCES_LIVE.items():
-        counts["occurrences"] += await _drain(engine, upkeep.OLD_OCCURRENCES, now - age, kind=kind.value)
+    counts = {what.value: await _drain(engine, what, now - age) for what, age in ages.items()}
+    counts["occurrences"] = sum(
+        [await _drain(engine, Old.OCCURRENCES, now - age, kind) for kind, age in OCCURRENCES_LIVE.items()]
+    )
     hour = (now - keep.ledger_minutes).replace(minute=0, second=0, microsecond=0)
     await in_transaction(engine, lambda connection: fold_before(connection, hour))
     return counts
 
 
-async def _drain(engine: AsyncEngine, statement: TextClause, before: datetime, **more: str) -> int:
+async def _drain(engine: AsyncEngine, what: Old, before: datetime, kind: KindName | None = None) -> int:
     async def batch(connection: AsyncConnection) -> int:
-        return (await connection.execute(statement, {"before": before, "n": _AT_ONCE, **more})).rowcount
+        return await upkeep.delete_batch(connection, what, before, _AT_ONCE, kind)
 
     total = 0
     while deleted := await in_transaction(engine, batch):

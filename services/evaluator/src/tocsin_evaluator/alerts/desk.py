@@ -11,6 +11,7 @@ from tocsin_evaluator.model.alerts import Alert, Outcome, Wish
 from tocsin_evaluator.model.facts import Trace
 from tocsin_evaluator.model.words import KindName
 from tocsin_evaluator.store import alerts
+from tocsin_evaluator.store.alert_history import history
 from tocsin_evaluator.store.alerts import Change, StoredAlert
 from tocsin_evaluator.store.tables import idempotency_keys
 from tocsin_kit.clock import Clock
@@ -147,7 +148,7 @@ def _edit(found: StoredAlert, wish: Wish, now: datetime) -> Change:
 async def _with_history(connection: AsyncConnection, found: Sequence[StoredAlert]) -> list[Alert]:
     if not found:
         return []
-    histories = await alerts.history(connection, found)
+    histories = await history(connection, found)
     return [
         Alert(
             partner_id=each.partner_id,

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tocsin_evaluator.model.words import KindName
 
 # The ledger's primary key: its constraint holds the equation, this looks whether the constraint does.
 _UNBALANCED = text("""
@@ -39,41 +42,72 @@ async def audit(connection: AsyncConnection, since: datetime) -> Findings:
     return Findings(lines, unbalanced, fired, without)
 
 
-#: Statements that delete at most `n` rows older than `before`; each names its index.
-OLD_FIRINGS = text("""  -- firings_by_time
+class Old(StrEnum):
+    """What grows old."""
+
+    FIRINGS = "firings"
+    TRANSACTIONS = "transactions"
+    IDEMPOTENCY_KEYS = "idempotency_keys"
+    SLICES = "slices"
+    LEDGER = "ledger"
+    BILL_DAYS = "bill_days"
+    SWEEPS = "sweeps"
+    OCCURRENCES = "occurrences"
+
+
+# Each deletes at most `n` rows older than `before` and names its index.
+_DELETE = {
+    # firings_by_time
+    Old.FIRINGS: text("""
 DELETE FROM firings WHERE (partner_id, id) IN (
   SELECT partner_id, id FROM firings WHERE fired_at < :before ORDER BY fired_at LIMIT :n)
-""")
-OLD_TRANSACTIONS = text("""  -- transactions_by_time (BRIN)
+"""),
+    # transactions_by_time (BRIN)
+    Old.TRANSACTIONS: text("""
 DELETE FROM transactions WHERE (partner_id, id) IN (
   SELECT partner_id, id FROM transactions WHERE posted_at < :before LIMIT :n)
-""")
-OLD_IDEMPOTENCY_KEYS = text("""  -- by their time
+"""),
+    # by their time
+    Old.IDEMPOTENCY_KEYS: text("""
 DELETE FROM idempotency_keys WHERE (partner_id, caller, method, request_id) IN (
   SELECT partner_id, caller, method, request_id FROM idempotency_keys WHERE at < :before LIMIT :n)
-""")
-OLD_SLICES = text("""  -- the primary key: ids rise with time, near enough for throwing away
+"""),
+    # the primary key: ids rise with time, near enough for throwing away
+    Old.SLICES: text("""
 DELETE FROM sweep_slices WHERE id IN (
   SELECT id FROM sweep_slices WHERE done_at < :before ORDER BY id LIMIT :n)
-""")
-OLD_LEDGER = text("""  -- the primary key
+"""),
+    # the primary key
+    Old.LEDGER: text("""
 DELETE FROM evaluation_ledger WHERE (minute, kind, way, replica) IN (
   SELECT minute, kind, way, replica FROM evaluation_ledger WHERE minute < :before LIMIT :n)
-""")
-OLD_BILL_DAYS = text("""
+"""),
+    Old.BILL_DAYS: text("""
 DELETE FROM bill_days WHERE (zone, local_date) IN (
   SELECT zone, local_date FROM bill_days WHERE done_at < :before LIMIT :n)
-""")
-#: Of sweeps the newest of each kind stays: it carries the count.
-OLD_SWEEPS = text("""
+"""),
+    # Of sweeps the newest of each kind stays: it carries the count.
+    Old.SWEEPS: text("""
 DELETE FROM sweeps s WHERE (run_id, kind) IN (
   SELECT run_id, kind FROM sweeps WHERE cut_at < :before LIMIT :n)
 AND EXISTS (SELECT 1 FROM sweeps newer WHERE newer.kind = s.kind AND newer.number > coalesce(s.number, 0))
-""")
-#: Occurrences of one kind of alert; a goal's milestones are never among them.
-OLD_OCCURRENCES = text("""  -- occurrences_by_time (BRIN), then the alerts' primary key
+"""),
+    # Occurrences of one kind of alert; a goal's milestones are never among them.
+    # occurrences_by_time (BRIN), then the alerts' primary key
+    Old.OCCURRENCES: text("""
 DELETE FROM occurrences WHERE (partner_id, alert_id, key) IN (
   SELECT o.partner_id, o.alert_id, o.key FROM occurrences o
   JOIN alerts a ON a.partner_id = o.partner_id AND a.id = o.alert_id
   WHERE o.at < :before AND a.kind = :kind LIMIT :n)
-""")
+"""),
+}
+
+
+async def delete_batch(
+    connection: AsyncConnection, what: Old, before: datetime, n: int, kind: KindName | None = None
+) -> int:
+    """Delete at most `n` rows of what is older than `before`; of occurrences those of one kind. Answers how many."""
+    parameters: dict[str, object] = {"before": before, "n": n}
+    if kind is not None:
+        parameters["kind"] = kind.value
+    return (await connection.execute(_DELETE[what], parameters)).rowcount
