@@ -30,6 +30,11 @@ class NatsServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def process(self) -> "subprocess.Popen[bytes] | None":
+        """The child, once started."""
+        return self._process
+
+    @property
     def pid(self) -> int | None:
         """Its process id while it runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None

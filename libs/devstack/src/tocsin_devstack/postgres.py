@@ -67,6 +67,11 @@ class PostgresServer:
         self._lock: int | None = None
 
     @property
+    def process(self) -> "subprocess.Popen[bytes] | None":
+        """The child, once started."""
+        return self._process
+
+    @property
     def pid(self) -> int | None:
         """The postmaster's process id while it runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
