@@ -72,12 +72,20 @@ def plan(schedule: Schedule, now: datetime) -> Tick:
     """
     if schedule.catch_up is CatchUp.ALL:
         return _plan_all(schedule, now)
-    run_at = latest_between(schedule.cron, schedule.time_zone, schedule.next_run_at, now)
+    run_at, next_run_at = _latest_and_next(schedule, now)
     late = now - run_at > LATE_AFTER
     missed = late and schedule.catch_up is CatchUp.NONE
     outcome = RunOutcome.MISSED if missed else RunOutcome.QUEUED
-    run = Run(schedule, run_at, outcome, late)
-    return Tick((run,), next_after(schedule.cron, schedule.time_zone, max(now, run_at)))
+    return Tick((Run(schedule, run_at, outcome, late),), next_run_at)
+
+
+def _latest_and_next(schedule: Schedule, now: datetime) -> tuple[datetime, datetime]:
+    """The last time not after now, and the first after it; read at once where none was missed."""
+    following = next_after(schedule.cron, schedule.time_zone, schedule.next_run_at)
+    if following > now:
+        return schedule.next_run_at, following
+    run_at = latest_between(schedule.cron, schedule.time_zone, following, now)
+    return run_at, next_after(schedule.cron, schedule.time_zone, now)
 
 
 def _plan_all(schedule: Schedule, now: datetime) -> Tick:
