@@ -1,14 +1,18 @@
-"""What `tocsin up` keeps between starts, in TOCSIN_HOME: data, secrets, logs, and whether the first facts are in."""
+"""What `tocsin up` keeps between starts, in TOCSIN_HOME: data, secrets, logs; and the ports of one start."""
 
 import json
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import SystemRandom
 
 from tocsin_devstack.wiring import Secrets
 
+GRPC = {"scheduler": 50051, "evaluator": 50052, "dispatcher": 50053, "gateway": 50054}
+ADMIN = {"scheduler": 9101, "evaluator": 9102, "dispatcher": 9103, "gateway": 9104}
+NATS_PORT, SENDGRID_PORT, TWILIO_PORT = 4222, 8025, 8026
 _PORTS_TRIED = 200
 
 
@@ -79,6 +83,41 @@ class Ports:
                 self._given.add(port)
                 return port
         raise NoFreePort(f"no free port from {preferred} on")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The ports of everything, chosen at this start."""
+
+    http: int
+    nats: int
+    sendgrid: int
+    twilio: int
+    grpc: Mapping[str, int]
+    admin: Mapping[str, int]
+
+    @classmethod
+    def choose(cls, port: int) -> "Places":
+        """The usual ports, or the next free ones."""
+        ports = Ports()
+        return cls(
+            http=ports.near(port),
+            nats=ports.near(NATS_PORT),
+            sendgrid=ports.near(SENDGRID_PORT),
+            twilio=ports.near(TWILIO_PORT),
+            grpc={service: ports.near(usual) for service, usual in GRPC.items()},
+            admin={service: ports.near(usual) for service, usual in ADMIN.items()},
+        )
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return f"http://127.0.0.1:{self.http}"
+
+    @property
+    def simulators_ready(self) -> str:
+        """Answers once both simulators serve (Twilio's is the second to start)."""
+        return f"http://127.0.0.1:{self.twilio}/_control/account"
 
 
 def _is_free(port: int) -> bool:

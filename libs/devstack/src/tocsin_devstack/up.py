@@ -13,17 +13,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 
-from tocsin_devstack.home import Home, NoFreePort, Ports
+from tocsin_devstack.home import Home, NoFreePort, Places
 from tocsin_devstack.nats import running_nats
 from tocsin_devstack.postgres import SERVICES, AlreadyRunning, Databases, PostgresServer, running_postgres
 from tocsin_devstack.processes import ChildFailed, spawn, stop, wait_until
@@ -35,48 +34,22 @@ from tocsin_kit.clock import SystemClock
 from tocsin_kit.messaging.streams import apply_to
 from tocsin_kit.postgres.migrate import migrate
 
-GRPC = {"scheduler": 50051, "evaluator": 50052, "dispatcher": 50053, "gateway": 50054}
-ADMIN = {"scheduler": 9101, "evaluator": 9102, "dispatcher": 9103, "gateway": 9104}
-NATS_PORT, SENDGRID_PORT, TWILIO_PORT = 4222, 8025, 8026
 _READY_WITHIN = timedelta(seconds=60)
 _STOPPED_WITHIN = timedelta(seconds=30)
 _LOOK_LIMIT = 1.0  # seconds for one question whether a service is ready
 
-Child = tuple[str, "subprocess.Popen[bytes]"]
+_SIMULATORS: list[str | Path] = [sys.executable, "-m", "tocsin_devstack.simulators"]
+
+
+class Child(NamedTuple):
+    """A process of ours by name."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
 
 
 class Interrupted(Exception):
     """Ctrl-C or SIGTERM while starting."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """The ports of everything, chosen at this start."""
-
-    http: int
-    nats: int
-    sendgrid: int
-    twilio: int
-    grpc: Mapping[str, int]
-    admin: Mapping[str, int]
-
-    @classmethod
-    def choose(cls, port: int) -> "Places":
-        """The usual ports, or the next free ones."""
-        ports = Ports()
-        return cls(
-            http=ports.near(port),
-            nats=ports.near(NATS_PORT),
-            sendgrid=ports.near(SENDGRID_PORT),
-            twilio=ports.near(TWILIO_PORT),
-            grpc={service: ports.near(usual) for service, usual in GRPC.items()},
-            admin={service: ports.near(usual) for service, usual in ADMIN.items()},
-        )
-
-    @property
-    def url(self) -> str:
-        """The gateway's address."""
-        return f"http://127.0.0.1:{self.http}"
 
 
 def up(
@@ -94,14 +67,18 @@ def up(
     try:
         with ExitStack() as opened:
             children = _start(opened, place, Places.choose(port), console, signals)
-            _wait(children, signals)
-        console.print("stopped")
+            complaint = _wait(children, signals)
+            console.print(complaint or "stopping", style="bold red" if complaint else None, soft_wrap=True)
     except Interrupted:
         console.print("stopped while starting")
     except (AlreadyRunning, ChildFailed, NoFreePort, FirstFactsRefused) as failure:
         console.print(f"[bold red]tocsin up failed:[/] {type(failure).__name__}", highlight=False)
         console.print(str(failure), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
+    else:
+        console.print("stopped")
+        if complaint:
+            raise typer.Exit(1)
 
 
 def _start(opened: ExitStack, home: Home, places: Places, console: Console, signals: "SimpleQueue[int]") -> list[Child]:
@@ -115,17 +92,17 @@ def _start(opened: ExitStack, home: Home, places: Places, console: Console, sign
     with console.status("starting the provider simulators and the four services"):
         simulated = _simulator_settings(home, places, secrets)
         wiring = _wiring(places, secrets, urls, broker.url, simulated)
-        children = [opened.enter_context(_simulators(home, simulated))]
-        # the order of stopping is the reverse: the gateway first, so that nobody is let in
-        children += [opened.enter_context(_service(service, wiring, places, home)) for service in GRPC]
+        children = opened.enter_context(_children())
+        children.append(Child("simulators", spawn([*_SIMULATORS, home.simulators], log=home.log("simulators"))))
+        children += [_service(service, wiring, places, home) for service in places.grpc]
         _wait_ready(children, places, home, signals)
     tokens = Tokens.by(secrets, SystemClock().now())
     if not home.has_first_facts:
         asyncio.run(post_first_facts(places.url, tokens.service))
         home.note_first_facts()
     say_welcome(console, places.url, _addresses(places, postgres, broker.url), tokens, home.directory)
-    watched = [("PostgreSQL", postgres.process), ("NATS", broker.process)]
-    return [*children, *((name, process) for name, process in watched if process is not None)]
+    servers = (("PostgreSQL", postgres.process), ("NATS", broker.process))
+    return [*children, *(Child(name, process) for name, process in servers if process is not None)]
 
 
 async def _prepared(postgres: PostgresServer, nats_url: str) -> dict[str, str]:
@@ -169,28 +146,27 @@ def _wiring(
 
 
 @contextmanager
-def _simulators(home: Home, settings: SimulatorSettings) -> Iterator[Child]:
-    log = home.log("simulators")
-    process = spawn([sys.executable, "-m", "tocsin_devstack.simulators", home.simulators], log=log)
+def _children() -> Iterator[list[Child]]:
+    """A list of children that are stopped at the end: the gateway first, so that nobody is let in, then the rest."""
+    children: list[Child] = []
     try:
-        url = f"http://127.0.0.1:{settings.twilio_port}/_control/account"
-        wait_until(process, lambda: _answers(url), what="the simulators", log=log, limit=_READY_WITHIN)
-        yield "the simulators", process
+        yield children
     finally:
-        stop(process)
+        for child in children:
+            if child.name == "gateway":
+                stop(child.process, limit=_STOPPED_WITHIN)
+        for child in children:
+            if child.process.poll() is None:
+                child.process.terminate()
+        for child in children:
+            stop(child.process, limit=_STOPPED_WITHIN)
 
 
-@contextmanager
-def _service(service: str, wiring: Wiring, places: Places, home: Home) -> Iterator[Child]:
+def _service(service: str, wiring: Wiring, places: Places, home: Home) -> Child:
     told = wiring.of(service, grpc_port=places.grpc[service], admin_port=places.admin[service], http_port=places.http)
     inherited = {name: value for name, value in os.environ.items() if name in _PASSED_ON}  # noqa: TID251 not settings
-    process = spawn(
-        [sys.executable, "-m", f"tocsin_{service}"], log=home.log(service), environment={**inherited, **told}
-    )
-    try:
-        yield service, process
-    finally:
-        stop(process, limit=_STOPPED_WITHIN)
+    command = [sys.executable, "-m", f"tocsin_{service}"]
+    return Child(service, spawn(command, log=home.log(service), environment={**inherited, **told}))
 
 
 #: What a child needs of our own environment; its settings come from the wiring alone.
@@ -198,12 +174,11 @@ _PASSED_ON = frozenset(("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_C
 
 
 def _wait_ready(children: list[Child], places: Places, home: Home, signals: "SimpleQueue[int]") -> None:
-    """Return when every service says that it is ready; they start side by side."""
-    for service, process in children:
-        if service in places.admin:
-            is_ready = partial(_answers, f"http://127.0.0.1:{places.admin[service]}/readyz")
-            wait_until(process, is_ready, what=service, log=home.log(service), limit=_READY_WITHIN)
-            _raise_if_interrupted(signals)
+    """Return when every child says that it is ready; they start side by side."""
+    for name, process in children:
+        url = f"http://127.0.0.1:{places.admin[name]}/readyz" if name in places.admin else places.simulators_ready
+        wait_until(process, partial(_answers, url), what=name, log=home.log(name), limit=_READY_WITHIN)
+        _raise_if_interrupted(signals)
 
 
 def _answers(url: str) -> bool:
@@ -220,14 +195,14 @@ def _raise_if_interrupted(signals: "SimpleQueue[int]") -> None:
             raise Interrupted
 
 
-def _wait(children: list[Child], signals: "SimpleQueue[int]") -> None:
-    """Return on SIGINT or SIGTERM; raise ChildFailed when a child ends by itself."""
+def _wait(children: list[Child], signals: "SimpleQueue[int]") -> str:
+    """Return an empty text on SIGINT or SIGTERM, a complaint when a child ended by itself."""
     while True:
-        for name, process in children:
-            if (code := process.poll()) is not None:
-                raise ChildFailed(f"{name} ended with code {code}; everything else is stopped")
+        for child in children:
+            if (code := child.process.poll()) is not None:
+                return f"{child.name} ended by itself with code {code}; stopping everything (see the logs folder)"
         if signals.get() != signal.SIGCHLD:
-            return
+            return ""
 
 
 def _addresses(places: Places, postgres: PostgresServer, nats_url: str) -> dict[str, str]:
