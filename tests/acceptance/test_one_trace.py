@@ -20,7 +20,7 @@ async def test_a_posted_transaction_is_one_trace_up_to_the_callback(timetable: O
             "POST",
             "/api/v2/ingest/transactions",
             token=day.stack.service_token(),
-            body={"transactions": [day.purchase("250.00").item]},
+            body={"transactions": [day.purchase("250.00", posted_on="2025-11-03").item]},
             headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"},
         )
         assert answer.status == 200

@@ -86,7 +86,10 @@ class Timetable:
     async def post(self, *facts: Fact) -> None:
         """Post facts now, as the bank; all must be accepted."""
         for fact in facts:
-            body = {fact.kind: [fact.item], "backfill": True} if fact.backfill else {fact.kind: [fact.item]}
+            item = fact.item
+            if fact.kind == "transactions" and not {"posted_at", "posted_on"} & item.keys():
+                item = {**item, "posted_at": self.stack.clock.now().isoformat().replace("+00:00", "Z")}
+            body = {fact.kind: [item], "backfill": True} if fact.backfill else {fact.kind: [item]}
             answer = await self.must("POST", f"/api/v2/ingest/{fact.kind}", body, self.stack.service_token(PARTNER))
             assert not answer.get("rejected"), answer
         await self.stack.settle()
@@ -145,7 +148,7 @@ class Timetable:
         return Fact("accounts", account | changes)
 
     def purchase(self, amount: str, merchant: str = "Corner Market", *, backfill: bool = False, **changes: Any) -> Fact:
-        """A card purchase now (`amount` is what it cost), each with an id of its own unless `id` says otherwise."""
+        """A card purchase (`amount` is what it cost) at the time it is posted, with an id of its own unless `id` says so."""
         self._transactions += 1
         transaction = {
             "id": str(self._transactions),
@@ -154,10 +157,7 @@ class Timetable:
             "amount": f"-{amount}" if not amount.startswith("-") else amount.removeprefix("-"),
             "currency": "USD",
             "merchant": merchant,
-            "posted_at": self.stack.clock.now().isoformat().replace("+00:00", "Z"),
         }
-        if "posted_on" in changes:
-            del transaction["posted_at"]
         return Fact("transactions", transaction | changes, backfill)
 
     def goal(self, current: str, target: str = "1000.00", **changes: Any) -> Fact:

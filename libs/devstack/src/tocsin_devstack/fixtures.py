@@ -16,9 +16,10 @@ a test chooses its clock, seed and replicas.
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import pytest
@@ -71,10 +72,17 @@ class Templates:
         return name
 
 
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A temporary folder that no other test session clears: pytest keeps only the last three sessions' folders."""
+    with TemporaryDirectory(prefix="tocsin-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL server for the whole session."""
-    with running_postgres(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+    with own_folder() as folder, running_postgres(folder, durable=False) as server:
         yield server
 
 
@@ -109,9 +117,9 @@ async def make_database(database_templates: Templates) -> AsyncIterator[MakeData
 
 
 @pytest.fixture(scope="session")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+def nats() -> Iterator[NatsServer]:
     """A running NATS server with JetStream for the whole session."""
-    with running_nats(tmp_path_factory.mktemp("nats")) as server:
+    with own_folder() as folder, running_nats(folder) as server:
         yield server
 
 

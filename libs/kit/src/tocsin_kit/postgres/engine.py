@@ -18,8 +18,10 @@ def make_engine(settings: ServiceSettings, application: str) -> AsyncEngine:
     """A pool on the service's own database; `application` names it in pg_stat_activity."""
     return create_async_engine(
         make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg"),
-        pool_size=settings.database_pool_min,
-        max_overflow=max(0, settings.database_pool_max - settings.database_pool_min),
+        # Kept once opened: SQLAlchemy closes what is beyond pool_size at every return, which costs more than it saves.
+        pool_size=settings.database_pool_max,
+        max_overflow=0,
+        pool_use_lifo=True,
         pool_timeout=settings.database_pool_timeout,
         pool_pre_ping=False,
         connect_args={
