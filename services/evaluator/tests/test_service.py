@@ -1,5 +1,7 @@
 """The service as it runs: gRPC in, NATS out."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
