@@ -25,6 +25,7 @@ from tocsin_gateway.entrance.frame import Frame
 from tocsin_gateway.live.feeds import Feeds
 from tocsin_gateway.live.sockets import LiveInbox
 from tocsin_gateway.metrics import GatewayMetrics
+from tocsin_gateway.operators.gauges import REFRESH, Gauges
 from tocsin_gateway.operators.metrics import MergedMetrics
 from tocsin_gateway.operators.reference import Reference
 from tocsin_gateway.rest import RestApi
@@ -41,6 +42,7 @@ from tocsin_kit.http.admin import AdminServer
 from tocsin_kit.http.serve import HttpServer
 from tocsin_kit.ids import Ids
 from tocsin_kit.lifecycle import Running, running
+from tocsin_kit.loops import Loop
 from tocsin_kit.messaging.broker import Broker
 from tocsin_kit.messaging.jobs import job_consumers
 from tocsin_kit.messaging.publisher import Publisher
@@ -114,11 +116,15 @@ async def gateway(
     )
     frame = Frame(application, tracer=tracer, metrics=own_metrics, ids=ids, seconds=perf_counter)
     jobs = handlers(ledger, own_channel, clock=clock, kept=timedelta(days=settings.callbacks_kept_days))
+    gauges = Gauges(measured, ledger, clock)
     publisher = Publisher(broker, tracer, activity)
     async with running(
         "gateway",
         settings,
-        parts=job_consumers(broker, engine, outbox, "gateway", jobs, clock=clock, activity=activity, tracer=tracer),
+        parts=[
+            *job_consumers(broker, engine, outbox, "gateway", jobs, clock=clock, activity=activity, tracer=tracer),
+            Loop("gateway.gauges", gauges.refresh, clock=clock, activity=activity, poll=REFRESH),
+        ],
         plumbing=[broker, *relays(engine, outbox, publisher, clock=clock, activity=activity)],
         servers=[
             AdminServer(settings.admin_port, registry=metrics, checks={"database": database}, host=settings.host),

@@ -1,11 +1,8 @@
 """The REST API: one handler for every RPC that has an HTTP option."""
 
 import asyncio
-from collections.abc import Awaitable
 from datetime import timedelta
-from typing import Protocol
 
-from google.protobuf.message import Message
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -14,6 +11,7 @@ from tocsin_gateway.entrance.callers import Admitted, Door
 from tocsin_gateway.entrance.frame import note_route
 from tocsin_gateway.entrance.problems import from_invalid_value, problem
 from tocsin_gateway.transcoding.answers import RestAnswer, answer_of, response_type
+from tocsin_gateway.transcoding.calls import Call
 from tocsin_gateway.transcoding.codec import Codec
 from tocsin_gateway.transcoding.requests import RequestReader, RestRequest
 from tocsin_gateway.transcoding.routes import Match, NoSuchPath, NoSuchVerb, Route, RouteTable
@@ -23,21 +21,6 @@ from tocsin_kit.rpc.errors import Reason, TocsinError, invalid_field, not_found
 DEFAULT_LIMIT, LONGEST_LIMIT = timedelta(seconds=10), timedelta(seconds=30)
 MEBIBYTE = 1024 * 1024
 INGEST = "/api/v2/ingest"
-
-
-class Call(Protocol):
-    """Calls an RPC; `doors.upstream.Upstream.call` is one."""
-
-    def __call__(
-        self,
-        rpc: str,
-        request: Message,
-        response_type: type[Message],
-        *,
-        token: str,
-        acting_for: str | None,
-        limit: timedelta,
-    ) -> Awaitable[Message]: ...
 
 
 class RestApi:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -65,6 +66,12 @@ class CallbackLedger:
 
         await in_transaction(self._engine, all_of_it)
         self._outbox.wrote_all(messages)
+
+    async def waiting(self) -> tuple[int, datetime | None]:
+        """How many messages wait to be published, and since when the oldest does."""
+        async with self._engine.connect() as connection:
+            rows = await connection.scalar(select(func.count()).select_from(self._outbox.table))
+            return int(rows or 0), await self._outbox.oldest(connection)
 
     async def forget_before(self, instant: datetime, batch: int) -> int:
         """Delete one batch of callbacks received before `instant`; answers how many were deleted."""
