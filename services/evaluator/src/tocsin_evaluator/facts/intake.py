@@ -210,20 +210,20 @@ class _Step:
         await purchases.pair(self._connection, members)
 
     async def _move_balances(self, rows: Sequence[TransactionRow]) -> None:
-        """The newest balance by (posted_at, order in the batch) moves each account."""
-        newest: dict[Key, TransactionRow] = {}
+        """The newest balance by (posted_at, order in the batch) moves each account, if its own user's says so."""
+        newest: dict[tuple[int, int, int], TransactionRow] = {}
         for row in sorted(rows, key=lambda row: row.posted_at):  # stable: the batch's order breaks ties
             if row.balance_after is not None:
-                newest[row.partner_id, row.account_id] = row
+                newest[row.partner_id, row.account_id, row.user_id] = row
         said = [
             BalanceAfter(row.partner_id, row.account_id, row.user_id, row.balance_after, row.posted_at)
             for row in newest.values()
             if row.balance_after is not None
         ]
-        for key in await balances.move(self._connection, said):
-            row = newest[key]
+        for moved in await balances.move(self._connection, said):
+            row = newest[moved]
             arrival = self._arrivals[FactKey(row.partner_id, FactKind.TRANSACTION, row.id)]
-            self._touched.add(accounts, key, Touch(row.backfill, arrival.trace))
+            self._touched.add(accounts, moved[:2], Touch(row.backfill, arrival.trace))
 
     async def _take_budgets(self) -> None:
         arrivals = self._of(Budget)

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from tocsin_evaluator.store.tables import Instant, Money, accounts
-from tocsin_evaluator.store.upserts import Key
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,14 @@ def _moving() -> Update:
         update(accounts)
         .where(same, differs)
         .values(balance=said.c.balance, as_of=said.c.as_of, version=accounts.c.version + 1)
-        .returning(accounts.c.partner_id, accounts.c.id)
+        .returning(accounts.c.partner_id, accounts.c.id, accounts.c.user_id)
     )
 
 
-async def move(connection: AsyncConnection, said: Sequence[BalanceAfter]) -> set[Key]:
-    """Move the owner's accounts to these balances unless they know a newer one; answers those that changed.
+async def move(connection: AsyncConnection, said: Sequence[BalanceAfter]) -> set[tuple[int, int, int]]:
+    """Move the owner's accounts to these balances unless they know a newer one.
+
+    Answers (partner, account, user) of those that changed.
 
     The rows are locked before (`upserts.lock`), so their order here does not matter. By primary key.
     """
@@ -65,4 +66,4 @@ async def move(connection: AsyncConnection, said: Sequence[BalanceAfter]) -> set
         "balances": [each.balance for each in said],
         "as_ofs": [each.posted_at for each in said],
     }
-    return {(partner, id_) for partner, id_ in await connection.execute(_moving(), arrays)}
+    return {(partner, id_, user) for partner, id_, user in await connection.execute(_moving(), arrays)}
