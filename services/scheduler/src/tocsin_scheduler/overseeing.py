@@ -29,9 +29,14 @@ class Overseer:
         self._clock, self._random, self._ticker = clock, random, ticker
 
     async def round(self) -> datetime | None:
-        """See to every job that is due; answers when the next one is."""
-        while len(await self._batch()) == _BATCH:
-            pass
+        """See to every job that is due; answers when the next one is. It is rung often and seldom has work: so it looks
+        before it claims."""
+        while (due := await self._next_due()) is not None and due <= self._clock.now():
+            if not await self._batch():
+                break  # another replica has them
+        return due
+
+    async def _next_due(self) -> datetime | None:
         async with self._engine.connect() as connection:
             return await job_rows.next_due(connection)
 

@@ -7,7 +7,7 @@ transaction that also notes it as done, so a slice taken over fires nothing twic
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from tocsin_evaluator.model.words import CLASS_OF, Way
 from tocsin_evaluator.store import budgets, slices
 from tocsin_evaluator.store.people import known
 from tocsin_evaluator.store.slices import Progress, Slice
-from tocsin_kit.clock import Clock
+from tocsin_kit.clock import Clock, Wake
 from tocsin_kit.loops import Bell
 from tocsin_kit.postgres.engine import in_transaction
 from tocsin_kit.postgres.outbox import Outbox
@@ -46,7 +46,7 @@ Report = Callable[[int, int], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Sweep:
-    """Cuts runs and works on slices; one per replica, named `replica` in leases."""
+    """Cuts runs and works on slices; one per replica, named `replica` in leases. `ended` rings at each slice's end."""
 
     engine: AsyncEngine
     clock: Clock
@@ -55,6 +55,7 @@ class Sweep:
     bell: Bell
     replica: str
     max_age: timedelta
+    ended: Wake = field(default_factory=Wake)
 
     async def run(self, run_id: UUID, trace: Trace, report: Report) -> Progress:
         """Sweep everything: cut, work along with the other replicas until every slice is done, number the run."""
@@ -63,6 +64,7 @@ class Sweep:
         self.bell.set()
         reported = -1
         while True:
+            self.ended.clear()
             worked = await self.one_slice()
             async with self.engine.connect() as connection:
                 progress = await slices.progress(connection, run_id)
@@ -95,6 +97,7 @@ class Sweep:
         if tally is not None:
             self.outbox.wrote(CLASS_OF[Way.SWEEP], tally.fired)
             self.ledger.count(Way.SWEEP, {taken.kind: tally})
+        self.ended.set()
         return True
 
     async def _cut(self, connection: AsyncConnection, run_id: UUID, trace: Trace) -> None:
@@ -111,10 +114,10 @@ class Sweep:
         return tally if mine or tally.fired else None
 
     async def _glance(self) -> None:
-        """Wait a moment of real time: other replicas work in real time, whatever our clock says."""
+        """Wait until this replica has ended a slice, or a moment of real time: so others work, whatever our clock."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_GLANCE.total_seconds()):
-                await asyncio.Event().wait()
+                await self.ended.wait()
 
     async def _turn_budgets(self) -> None:
         """Sum derived budgets anew whose period has turned, in their owners' zones."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin_evaluator.model.tally import Tally
@@ -30,7 +30,6 @@ async def add_lines(connection: AsyncConnection, lines: Sequence[Line]) -> None:
     """Add to the ledger, by primary key, in the order given (which callers keep by key)."""
     if not lines:
         return
-    table = evaluation_ledger
     rows = [
         {
             "minute": line.minute,
@@ -44,14 +43,19 @@ async def add_lines(connection: AsyncConnection, lines: Sequence[Line]) -> None:
         }
         for line in lines
     ]
-    statement = insert(table).values(rows)
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["minute", "kind", "way", "replica"],
-            set_={name: table.c[name] + statement.excluded[name] for name in _NUMBERS},
-        )
+    await connection.execute(_ADD, rows)
+
+
+def _add() -> Insert:
+    statement = insert(evaluation_ledger)
+    return statement.on_conflict_do_update(
+        index_elements=["minute", "kind", "way", "replica"],
+        set_={name: evaluation_ledger.c[name] + statement.excluded[name] for name in _NUMBERS},
     )
 
+
+# Built once, its rows given apart: rows within the statement would have it compiled at every write.
+_ADD = _add()
 
 # The primary key. Adds an hour's minutes up into one row at the hour, replicas together.
 _FOLD = text("""
