@@ -55,6 +55,8 @@ check: $(READY) ## Lint, types, imports, contract, generated code, dependencies.
 	.venv/bin/mypy $(SOURCES)
 	.venv/bin/lint-imports --cache-dir .import_linter_cache
 	.venv/bin/python protos/generate.py --check
+	.venv/bin/python protos/generate.py --lint
+	.venv/bin/python protos/generate.py --breaking
 	.venv/bin/python tests/architecture/audit.py
 
 .PHONY: protos

@@ -148,7 +148,7 @@ class Timetable:
         return Fact("accounts", account | changes)
 
     def purchase(self, amount: str, merchant: str = "Corner Market", *, backfill: bool = False, **changes: Any) -> Fact:
-        """A card purchase (`amount` is what it cost) at the time it is posted, with an id of its own unless `id` says so."""
+        """A card purchase at the time it is posted; `amount` is what it cost. Its id is its own unless `id` says so."""
         self._transactions += 1
         transaction = {
             "id": str(self._transactions),

@@ -120,12 +120,12 @@ class Ticker:
         if not self._shipped:
             await self.ship()
             self._shipped = True
-        while await self._promote() == _BATCH:
-            pass
         # Rung at the end of each scheduled job, and seldom due: so it looks before it claims.
         while (due := await self._next_due()) is not None and due <= self._clock.now():
             if not await self._tick():
                 break  # another replica has them
+        while await self._promote() == _BATCH:
+            pass
         return due
 
     async def _next_due(self) -> datetime | None:

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import structlog
 
-from tocsin_dispatcher.auditing.minutes import Compared, Minute, compared
 from tocsin_dispatcher.store.database import Engine, in_transaction
 from tocsin_dispatcher.store.ledger import books, notification_minutes, oldest_gap, write_compared
+from tocsin_dispatcher.values.minutes import Compared, Minute, compared
 from tocsin_kit.clock import Clock
 from tocsin_kit.messaging.jobs import JobFailure, JobOrder, Progress
 from tocsin_kit.rpc.errors import TocsinError

@@ -8,11 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import grpc
-from sqlalchemy import Row
 
 from tocsin.notifications.v1 import delivery_pb2, delivery_pb2_grpc
 from tocsin_dispatcher.auditing.audit import Books
-from tocsin_dispatcher.auditing.minutes import compared
 from tocsin_dispatcher.breakers import Breaker, BreakerKey
 from tocsin_dispatcher.doors.masking import masked
 from tocsin_dispatcher.doors.notification_service import timestamp
@@ -29,15 +27,14 @@ from tocsin_dispatcher.doors.vocabulary import (
 )
 from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.planning.expiry import LIFETIMES
-from tocsin_dispatcher.reasons import Reason
-from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store import deliveries as store
 from tocsin_dispatcher.store.breaker_rows import read_breakers, reset_breaker
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.store.ledger import compared_minutes, notification_minutes, totals
 from tocsin_dispatcher.store.mailbox import Kept, list_mailbox
 from tocsin_dispatcher.store.receipts import known_callbacks
-from tocsin_dispatcher.values import Channel, Purpose, WorkClass
+from tocsin_dispatcher.values import Channel, Purpose
+from tocsin_dispatcher.values.minutes import compared
 from tocsin_kit.clock import Clock
 from tocsin_kit.ids import Ids
 from tocsin_kit.loops import Bell
@@ -95,7 +92,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         expires_at = now + LIFETIMES[Purpose.ALERT]
         subject = current_caller().subject
 
-        async def work(connection: Connection) -> Row[Any]:
+        async def work(connection: Connection) -> store.StoredDelivery:
             retried = await store.retry_delivery(connection, key, now, expires_at)
             if retried is None:
                 if await store.get_delivery(connection, key) is None:
@@ -105,8 +102,8 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
             return retried
 
         row = await in_transaction(self._engine, work)
-        if (channel := Channel(row.channel)) in self._bells:
-            self._bells[channel].set()
+        if row.channel in self._bells:
+            self._bells[row.channel].set()
         return delivery_pb2.RetryDeliveryResponse(delivery=_delivery(row))
 
     async def ListCircuitBreakers(
@@ -203,19 +200,18 @@ def _user_goes_with_bank(user_id: int, partner_id: int) -> None:
         raise invalid_field("user_id", "goes with partner_id")
 
 
-def _delivery(row: Row[Any], attempts: Sequence[Row[Any]] = ()) -> delivery_pb2.Delivery:
-    channel = Channel(row.channel)
+def _delivery(row: store.StoredDelivery, attempts: Sequence[store.StoredAttempt] = ()) -> delivery_pb2.Delivery:
     return delivery_pb2.Delivery(
         id=str(row.id),
         partner_id=row.partner_id,
         user_id=row.user_id,
-        purpose=purpose_to_proto(Purpose(row.purpose)),
+        purpose=purpose_to_proto(row.purpose),
         notification_id=str(row.notification_id or ""),
-        channel=channel_to_proto(channel),
+        channel=channel_to_proto(row.channel),
         destination=masked(row.destination),
-        work_class=class_to_proto(WorkClass(getattr(row, "class"))),
-        status=state_to_proto(DeliveryState(row.status)),
-        reason=reason_to_proto(None if row.reason is None else Reason(row.reason)),
+        work_class=class_to_proto(row.work_class),
+        status=state_to_proto(row.status),
+        reason=reason_to_proto(row.reason),
         due_at=timestamp(row.due_at),
         expires_at=timestamp(row.expires_at),
         attempt=row.attempt,
@@ -234,7 +230,7 @@ def _delivery(row: Row[Any], attempts: Sequence[Row[Any]] = ()) -> delivery_pb2.
     )
 
 
-def _attempt(row: Row[Any]) -> delivery_pb2.Attempt:
+def _attempt(row: store.StoredAttempt) -> delivery_pb2.Attempt:
     outcome = f"ATTEMPT_OUTCOME_{(row.outcome or 'unspecified').upper()}"
     return delivery_pb2.Attempt(
         number=row.number,

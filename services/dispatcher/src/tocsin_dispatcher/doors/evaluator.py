@@ -10,8 +10,8 @@ import grpc
 import structlog
 
 from tocsin.alerts.v1 import evaluation_pb2, evaluation_pb2_grpc
-from tocsin_dispatcher.auditing.minutes import Minute
 from tocsin_dispatcher.values import AlertStanding
+from tocsin_dispatcher.values.minutes import Minute
 from tocsin_kit.rpc.errors import from_rpc_error
 
 #: Without an answer by then a message is sent as if its alert still stood.

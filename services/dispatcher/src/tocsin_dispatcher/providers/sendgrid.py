@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from sendgrid.helpers.mail import Content, CustomArg, From, Header, Mail, To  # type: ignore[import-untyped]
+from sendgrid.helpers.mail import Content, CustomArg, From, Header, Mail, To
 
 from tocsin_dispatcher.providers.http import HttpClient, Request
 from tocsin_dispatcher.providers.sendgrid_outcomes import sendgrid_outcome

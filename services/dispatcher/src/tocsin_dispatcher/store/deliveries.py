@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.notifications import Place
 from tocsin_dispatcher.store.statement import BIG, INSTANT, SMALL, TEXT, UUID_, statement
-from tocsin_dispatcher.values import Channel
+from tocsin_dispatcher.values import Channel, OutcomeKind, Purpose, WorkClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,52 @@ class Wanted:
     channel: Channel | None = None
     status: DeliveryState | None = None
     reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAttempt:
+    """A call as its row stands; `outcome` None while it is under way."""
+
+    number: int
+    provider: str
+    credential: str
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: OutcomeKind | None
+    status_code: int | None
+    code: str | None
+    answer: str | None
+    possible_duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDelivery:
+    """A delivery as its row stands."""
+
+    id: UUID
+    partner_id: int
+    user_id: int
+    purpose: Purpose
+    notification_id: UUID | None
+    channel: Channel
+    destination: str | None
+    work_class: WorkClass
+    status: DeliveryState
+    reason: Reason | None
+    due_at: datetime | None
+    expires_at: datetime
+    attempt: int
+    failures: int
+    merged_into: UUID | None
+    provider: str | None
+    provider_id: str | None
+    error: str | None
+    segments: int | None
+    cost: Decimal | None
+    created_at: datetime
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    failed_at: datetime | None
 
 
 # Index deliveries_of_user where a user is named, else deliveries_created.
@@ -102,7 +148,9 @@ VALUES (:id, :now, :subject, :action, :partner_id, :object)
 )
 
 
-async def list_deliveries(connection: Connection, wanted: Wanted, size: int, after: Place | None) -> Sequence[Row[Any]]:
+async def list_deliveries(
+    connection: Connection, wanted: Wanted, size: int, after: Place | None
+) -> list[StoredDelivery]:
     """A page of rows, newest first."""
     values = {
         "partner_id": wanted.partner_id,
@@ -115,21 +163,24 @@ async def list_deliveries(connection: Connection, wanted: Wanted, size: int, aft
         "after_id": after and after.id,
         "size": size,
     }
-    return (await connection.execute(_LIST, values)).all()
+    return [_delivery(row) for row in await connection.execute(_LIST, values)]
 
 
-async def get_delivery(connection: Connection, key: DeliveryKey) -> tuple[Row[Any], Sequence[Row[Any]]] | None:
-    """A delivery's row and its attempts'."""
+async def get_delivery(connection: Connection, key: DeliveryKey) -> tuple[StoredDelivery, list[StoredAttempt]] | None:
+    """A delivery and its attempts, oldest first."""
     row = (await connection.execute(_GET, key._asdict())).one_or_none()
-    return None if row is None else (row, (await connection.execute(_ATTEMPTS, key._asdict())).all())
+    if row is None:
+        return None
+    return _delivery(row), [_attempt(one) for one in await connection.execute(_ATTEMPTS, key._asdict())]
 
 
 async def retry_delivery(
     connection: Connection, key: DeliveryKey, now: datetime, expires_at: datetime
-) -> Row[Any] | None:
+) -> StoredDelivery | None:
     """Make a failed or expired delivery due again; None when it is neither. Expired ones get `expires_at`."""
     values = {**key._asdict(), "now": now, "expires_at": expires_at}
-    return (await connection.execute(_RETRY, values)).one_or_none()
+    row = (await connection.execute(_RETRY, values)).one_or_none()
+    return None if row is None else _delivery(row)
 
 
 async def note(
@@ -138,3 +189,47 @@ async def note(
     """Write an operator's action to the audit log."""
     values = {"id": id_, "now": now, "subject": subject, "action": action, "partner_id": partner_id, "object": about}
     await connection.execute(_NOTE, values)
+
+
+def _delivery(row: Row[Any]) -> StoredDelivery:
+    return StoredDelivery(
+        id=row.id,
+        partner_id=row.partner_id,
+        user_id=row.user_id,
+        purpose=Purpose(row.purpose),
+        notification_id=row.notification_id,
+        channel=Channel(row.channel),
+        destination=row.destination,
+        work_class=WorkClass(getattr(row, "class")),
+        status=DeliveryState(row.status),
+        reason=None if row.reason is None else Reason(row.reason),
+        due_at=row.due_at,
+        expires_at=row.expires_at,
+        attempt=row.attempt,
+        failures=row.failures,
+        merged_into=row.merged_into,
+        provider=row.provider,
+        provider_id=row.provider_id,
+        error=row.error,
+        segments=row.segments,
+        cost=row.cost,
+        created_at=row.created_at,
+        sent_at=row.sent_at,
+        delivered_at=row.delivered_at,
+        failed_at=row.failed_at,
+    )
+
+
+def _attempt(row: Row[Any]) -> StoredAttempt:
+    return StoredAttempt(
+        number=row.number,
+        provider=row.provider,
+        credential=row.credential,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        outcome=None if row.outcome is None else OutcomeKind(row.outcome),
+        status_code=row.status_code,
+        code=row.code,
+        answer=row.answer,
+        possible_duplicate=row.possible_duplicate,
+    )

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tocsin_dispatcher.auditing.minutes import Compared, Minute
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.statement import BIG, FLAG, INSTANT, RowSet, statement
 from tocsin_dispatcher.store.tables import WAITING
 from tocsin_dispatcher.values import Channel
+from tocsin_dispatcher.values.minutes import Compared, Minute
 
 _HIGH = "('x' || substr(replace(id::text, '-', ''), 1, 16))::bit(64)::bigint"
 _LOW = "('x' || substr(replace(id::text, '-', ''), 17, 16))::bit(64)::bigint"

@@ -38,20 +38,22 @@ FORGET = {
 _ARCHIVE = statement(
     """
 WITH old AS (
-  SELECT partner_id, id, user_id FROM notifications
-   WHERE created_at < :before AND deleted_at IS NULL ORDER BY created_at LIMIT :batch
+  SELECT partner_id, id, user_id, row_number() OVER (PARTITION BY partner_id, user_id ORDER BY version) AS place
+    FROM (SELECT * FROM notifications
+           WHERE created_at < :before AND deleted_at IS NULL ORDER BY created_at LIMIT :batch) oldest
 ), boxes AS (
   SELECT u.partner_id, u.user_id, u.version FROM unread u
    WHERE (u.partner_id, u.user_id) IN (SELECT partner_id, user_id FROM old)
    ORDER BY u.partner_id, u.user_id FOR NO KEY UPDATE
 ), hidden AS (
-  UPDATE notifications n SET deleted_at = :now, version = b.version + 1
+  UPDATE notifications n SET deleted_at = :now, version = b.version + o.place
     FROM old o JOIN boxes b ON b.partner_id = o.partner_id AND b.user_id = o.user_id
    WHERE n.partner_id = o.partner_id AND n.id = o.id AND n.deleted_at IS NULL
-  RETURNING n.partner_id, n.user_id, n.read_at IS NULL AS was_unread
+  RETURNING n.partner_id, n.user_id, o.place, n.read_at IS NULL AS was_unread
 ), raised AS (
-  UPDATE unread u SET version = u.version + 1, count = u.count - h.unread
-    FROM (SELECT partner_id, user_id, count(*) FILTER (WHERE was_unread) AS unread FROM hidden GROUP BY 1, 2) h
+  UPDATE unread u SET version = u.version + h.places, count = u.count - h.unread
+    FROM (SELECT partner_id, user_id, max(place) AS places, count(*) FILTER (WHERE was_unread) AS unread
+            FROM hidden GROUP BY 1, 2) h
    WHERE u.partner_id = h.partner_id AND u.user_id = h.user_id
 )
 SELECT count(*) FROM hidden

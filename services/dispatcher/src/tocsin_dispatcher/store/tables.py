@@ -201,7 +201,8 @@ deliveries = Table(
     Index(
         "deliveries_of_provider",
         "provider",
-        text("provider_id text_pattern_ops"),
+        "provider_id",
+        postgresql_ops={"provider_id": "text_pattern_ops"},
         postgresql_where=text("provider_id IS NOT NULL"),
     ),
     Index("deliveries_created", text("created_at DESC"), text("id DESC")),
@@ -318,7 +319,8 @@ receipts = Table(
     Index(
         "receipts_waiting",
         "provider",
-        text("provider_id text_pattern_ops"),
+        "provider_id",
+        postgresql_ops={"provider_id": "text_pattern_ops"},
         postgresql_where=text("applied_at IS NULL"),
     ),
     Index("receipts_of_delivery", "delivery_id"),

@@ -15,6 +15,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    literal_column,
     or_,
     select,
     union_all,
@@ -90,6 +91,7 @@ def _scan(kind: Kind, scope: Scope) -> Select[tuple[str, str, int, list[int], li
         select(_verdict(kind, source).label("verdict"), rows.alert.c.partner_id, rows.alert.c.id)
         .select_from(source.source)
         .where(where)
+        .offset(literal_column("0"))  # a fence: flattened, the verdict would be worked out three times over
         .subquery("judged")
     )
     chosen = judged.c.verdict.in_([Verdict.FIRE, Verdict.REARM])
@@ -111,6 +113,6 @@ def scan_statement(kinds: tuple[KindName, ...], scope: Scope) -> CompoundSelect[
     """A row per kind and verdict: how many, and the keys of those to fire or to arm again.
 
     Indexes: FACTS the facts' primary keys, then alerts_by_subject (alerts_by_user for transaction kinds); RANGE
-    alerts_by_kind; ZONE bills_by_due; USER and ALERT the alerts' own.
+    alerts_by_user; ZONE bills_by_due; USER and ALERT the alerts' own.
     """
     return union_all(*[_scan(KINDS[name], scope) for name in kinds])

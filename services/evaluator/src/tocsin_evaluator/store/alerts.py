@@ -186,7 +186,7 @@ async def delete(connection: AsyncConnection, partner_id: int, user_id: int, ale
 
 
 async def live_in_zone(connection: AsyncConnection, kind: KindName, zone: str) -> int:
-    """How many live alerts of a kind people in a zone have. alerts_by_kind."""
+    """How many live alerts of a kind people in a zone have. alerts_by_user."""
     return int(await connection.scalar(_LIVE_IN_ZONE, {"kind": kind.value, "zone": zone}) or 0)
 
 

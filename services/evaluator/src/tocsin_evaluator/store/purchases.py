@@ -15,6 +15,9 @@ LONGEST_DAYS = 8
 #: How far the posted amount may be from a pending one that is flagged an estimate.
 ESTIMATE_WITHIN = Decimal("0.20")
 
+#: The same by instants, with a margin: the days are compared as local days.
+WINDOW = timedelta(days=LONGEST_DAYS + 2)
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -32,7 +35,7 @@ class Candidate:
 # transactions_by_account within the window. Rows of the same account are kept still by the lock on its row. The two
 # directions stand apart: one join that finds both forms again by a CASE has no index to go by, and took 47 s for a
 # batch of 374 into a table nobody had analysed yet.
-_CANDIDATES = text("""
+CANDIDATES = text("""
 WITH new AS (
   SELECT t.* FROM unnest(CAST(:partner_ids AS bigint[]), CAST(:ids AS bigint[])) AS k(partner_id, id)
   JOIN transactions t ON t.partner_id = k.partner_id AND t.id = k.id
@@ -93,9 +96,8 @@ WHERE t.partner_id = k.partner_id AND t.id = k.id
 
 async def candidates(connection: AsyncConnection, new: Iterable[Key]) -> list[Candidate]:
     """All pairs that a newly arrived transaction may be part of."""
-    window = timedelta(days=LONGEST_DAYS + 2)  # by instants; the days are compared as local days
-    parameters = {**key_arrays(new), "window": window, "days": LONGEST_DAYS, "within": ESTIMATE_WITHIN}
-    rows = await connection.execute(_CANDIDATES, parameters)
+    parameters = {**key_arrays(new), "window": WINDOW, "days": LONGEST_DAYS, "within": ESTIMATE_WITHIN}
+    rows = await connection.execute(CANDIDATES, parameters)
     return [Candidate(*row) for row in rows]
 
 

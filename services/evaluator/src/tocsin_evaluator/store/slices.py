@@ -28,8 +28,8 @@ _BEGIN = text("""
 INSERT INTO sweeps (run_id, kind, cut_at) VALUES (:run_id, :kind, :at) ON CONFLICT DO NOTHING
 """)
 
-# An index-only scan of alerts_by_kind. Users are kept whole; a slice ends with the user that fills it.
-_CUT = text("""
+# An index-only scan of alerts_by_user. Users are kept whole; a slice ends with the user that fills it.
+CUT = text("""
 INSERT INTO sweep_slices (run_id, kind, partner_id, user_from, user_to, alerts, traceparent)
 SELECT :run_id, :kind, partner_id, min(user_id), max(user_id), sum(n), CAST(:traceparent AS text)
 FROM (
@@ -85,7 +85,7 @@ async def cut(
     begun = await connection.execute(_BEGIN, {"run_id": run_id, "kind": kind.value, "at": at})
     if begun.rowcount == 0:
         return False
-    await connection.execute(_CUT, {"run_id": run_id, "kind": kind.value, "size": size, "traceparent": traceparent})
+    await connection.execute(CUT, {"run_id": run_id, "kind": kind.value, "size": size, "traceparent": traceparent})
     return True
 
 

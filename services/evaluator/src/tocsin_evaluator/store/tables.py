@@ -195,7 +195,6 @@ alerts = Table(
     Index("alerts_by_user", "partner_id", "user_id", "kind", postgresql_where=text(LIVE)),
     Index("alerts_by_subject", "partner_id", "kind", "subject_id", postgresql_where=text(LIVE)),
     Index("alerts_of_user", "partner_id", "user_id", "id", postgresql_where=text("deleted_at IS NULL")),
-    Index("alerts_by_kind", "kind", "partner_id", "user_id", postgresql_where=text(LIVE)),
     postgresql_with={"fillfactor": "85"},
 )
 

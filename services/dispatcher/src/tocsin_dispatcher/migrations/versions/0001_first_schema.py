@@ -277,8 +277,9 @@ def upgrade() -> None:
     op.create_index(
         "receipts_waiting",
         "receipts",
-        ["provider", sa.literal_column("provider_id text_pattern_ops")],
+        ["provider", "provider_id"],
         unique=False,
+        postgresql_ops={"provider_id": "text_pattern_ops"},
         postgresql_where=sa.text("applied_at IS NULL"),
     )
     op.create_table(
@@ -404,8 +405,9 @@ def upgrade() -> None:
     op.create_index(
         "deliveries_of_provider",
         "deliveries",
-        ["provider", sa.literal_column("provider_id text_pattern_ops")],
+        ["provider", "provider_id"],
         unique=False,
+        postgresql_ops={"provider_id": "text_pattern_ops"},
         postgresql_where=sa.text("provider_id IS NOT NULL"),
     )
     op.create_index(

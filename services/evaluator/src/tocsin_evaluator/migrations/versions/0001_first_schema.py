@@ -85,13 +85,6 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": "85"},
     )
     op.create_index(
-        "alerts_by_kind",
-        "alerts",
-        ["kind", "partner_id", "user_id"],
-        unique=False,
-        postgresql_where=sa.text("active AND deleted_at IS NULL"),
-    )
-    op.create_index(
         "alerts_by_subject",
         "alerts",
         ["partner_id", "kind", "subject_id"],

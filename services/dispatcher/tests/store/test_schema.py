@@ -1,0 +1,114 @@
+"""The schema: migrations match the models, and statements that matter use their index on large tables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, TextClause, text
+
+from tocsin_dispatcher.states import transition_pairs
+from tocsin_dispatcher.store import claims, counters, ledger, notifications, receipts, taking_in
+from tocsin_dispatcher.store.tables import metadata
+
+from .bench import Bench
+from .conftest import MakeBench
+
+
+async def test_the_migrations_make_what_the_tables_say(benches: MakeBench) -> None:
+    bench = await benches()
+
+    def difference(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"target_metadata": metadata})
+        return list(compare_metadata(context, metadata))
+
+    async with bench.engine.connect() as connection:
+        found = await connection.run_sync(difference)
+    assert [one for one in found if "alembic_version" not in str(one)] == []
+
+
+async def test_the_databases_transitions_are_those_of_the_tuple(benches: MakeBench) -> None:
+    bench = await benches()
+    rows = await bench.rows("SELECT before, after FROM transitions")
+    assert {(row.before, row.after) for row in rows} == set(transition_pairs())
+
+
+async def _fill(bench: Bench) -> None:
+    """100,000 notifications of 2,000 users, an e-mail each; one in a hundred is due."""
+    await bench.execute(
+        """
+INSERT INTO notifications (partner_id, id, user_id, alert_id, kind, class, critical, daily_digest, alert_name, title,
+    message, action_url, metadata, profile_version, time_zone, locale, planned, fired_at, created_at, version, read_at)
+SELECT 1, uuidv7(), i % 2000, 1, 'goal', 'periodic', false, false, '', 't', 'm', '', '{}', 0, 'UTC', 'en', 1,
+       CAST(:at AS timestamptz) - i * interval '1 minute', CAST(:at AS timestamptz) - i * interval '1 minute', i, :at
+  FROM generate_series(1, 100000) i
+""",
+        at=bench.clock.now(),
+    )
+    await bench.execute(
+        """
+INSERT INTO deliveries (partner_id, id, notification_id, user_id, channel, class, status, due_at, expires_at,
+    fact_key, provider, provider_id, created_at)
+SELECT partner_id, uuidv7(), id, user_id, 'email', 'periodic',
+       CASE WHEN version % 100 = 0 THEN 'pending' ELSE 'sent' END,
+       CASE WHEN version % 100 = 0 THEN created_at END, created_at, 'purchase:' || version, 'sendgrid', 'm' || version,
+       created_at
+  FROM notifications
+"""
+    )
+    await bench.execute(
+        "INSERT INTO counters SELECT 1, i, 'email', :at, 0, 0, CURRENT_DATE, 0 FROM generate_series(1, 50000) i",
+        at=bench.clock.now(),
+    )
+    for table in ("notifications", "deliveries", "counters"):
+        await bench.execute(f"ANALYZE {table}")
+
+
+async def _plan(bench: Bench, sql: TextClause, values: dict[str, object]) -> str:
+    explained = text(f"EXPLAIN {sql.text}").bindparams(*sql._bindparams.values())
+    async with bench.engine.connect() as connection:
+        return "\n".join((await connection.execute(explained, values)).scalars())
+
+
+@pytest.mark.timeout(120)
+async def test_statements_use_their_index_on_a_large_table(benches: MakeBench) -> None:
+    bench = await benches()
+    await _fill(bench)
+    now = bench.clock.now()
+    me: dict[str, object] = {"partner_id": 1, "user_id": 7}
+    none: dict[str, object] = dict.fromkeys(
+        ("after_at", "after_id", "unread", "kind", "alert_id", "critical", "words", "since", "until")
+    )
+    minute = {"since": now - timedelta(minutes=10), "until": now, "partner_id": 0}
+    user = {"k_partner_id": [1], "k_user_id": [7]}
+    cases: list[tuple[TextClause, dict[str, object], str]] = [
+        (
+            claims._CLAIM,
+            {"w_lane": ["periodic"], "channel": "email", "slots": 50, "now": now, "leased_until": now},
+            "deliveries_due",
+        ),
+        (claims._NEXT_DUE, {"w_lane": ["periodic"], "channel": "email"}, "deliveries_due"),
+        (
+            taking_in._TELLING,
+            {**user, "k_channel": ["email"], "k_fact_key": ["purchase:7"]},
+            "deliveries_one_per_fact",
+        ),
+        (notifications._LIST, {**me, **none, "size": 50}, "notifications_listed"),
+        (notifications._CHANGES, {**me, "since": 99_000, "size": 50}, "notifications_changed"),
+        (notifications._DELIVERIES, {"partner_id": 1, "ids": [bench.ids.uuid7()]}, "deliveries_planned_once"),
+        (receipts._BY_MESSAGE, {"provider": "sendgrid", "provider_ids": ["m7"]}, "deliveries_of_provider"),
+        (ledger._MINUTES, dict(minute), "notifications_fired"),
+        (
+            counters._READ,
+            {**user, "k_hour": [now], "k_day": [now.date()], "channel": "email"},
+            "counters_pkey",
+        ),
+    ]
+    for sql, values, index in cases:
+        plan = await _plan(bench, sql, values)
+        assert index in plan, f"wanted {index}:\n{plan}"
+        assert "Seq Scan on deliveries" not in plan, plan
+        assert "Seq Scan on notifications" not in plan, plan

@@ -1,0 +1,141 @@
+"""Hot statements use their index on large tables: a plan that reads all alerts for one fact would be a cliff."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ClauseElement, Executable
+
+from tocsin_evaluator.evaluation.firing import firing_statement, locking_statement
+from tocsin_evaluator.evaluation.run import Moment
+from tocsin_evaluator.evaluation.scanning import scan_statement
+from tocsin_evaluator.evaluation.scope import Scope
+from tocsin_evaluator.evaluation.touched import Touch, Touched
+from tocsin_evaluator.model.facts import NO_TRACE
+from tocsin_evaluator.model.words import KindName, Way
+from tocsin_evaluator.store import purchases, slices
+from tocsin_evaluator.store.tables import accounts, budgets, transactions
+from tocsin_kit.clock import SteppedClock
+
+from .support import MAX_AGE, Bench
+
+USERS = 20_000
+
+
+class Explain(Executable, ClauseElement):
+    """EXPLAIN of a statement, with its parameters."""
+
+    inherit_cache = False
+
+    def __init__(self, statement: Any) -> None:
+        self.statement = statement
+
+
+@compiles(Explain)
+def _explain(element: Explain, compiler: SQLCompiler, **options: Any) -> str:
+    return "EXPLAIN (COSTS OFF) " + compiler.process(element.statement, **options)
+
+
+_FILL = (
+    """INSERT INTO accounts (partner_id, id, user_id, name, balance, currency, as_of, version)
+       SELECT 1, n, n, 'Checking', n, 'USD', :at, 1 FROM generate_series(1, :users) n""",
+    """INSERT INTO budgets (partner_id, id, user_id, name, category, currency, amount, period, spent_source, spent,
+                            spent_from, spent_until, as_of, version)
+       SELECT 1, n, n, 'Food', 'food', 'USD', 400, 'monthly', 'derived', n % 500, DATE '2025-11-01', DATE '2025-12-01',
+              :at, 1 FROM generate_series(1, :users) n""",
+    """INSERT INTO transactions (partner_id, id, user_id, account_id, purchase_id, paired, amount, currency, merchant,
+                                 merchant_norm, description, category, posted_on, posted_at, backfill, status,
+                                 is_estimate, as_of, version, received_at)
+       SELECT 1, n, n % :users, n % :users, n, false, -(n % 300), 'USD', 'Shop', 'shop', '', 'food',
+              CAST(:at - n * INTERVAL '1 minute' AS date), :at - n * INTERVAL '1 minute', false, 'posted', false, :at,
+              1, :at FROM generate_series(1, :users * 4) n""",
+    """INSERT INTO alerts (partner_id, user_id, kind, name, subject_id, amount, currency, direction, repeat, percents,
+                           pattern, pattern_norm, match_type, frequency, condition_version, condition_changed_at,
+                           channels, critical, cooldown, active, armed, seen_version, trigger_count, sweeps_before,
+                           fact_version_before, created_at, updated_at)
+       SELECT 1, n, kind, 'x', n, 500, 'USD', 'below', 'while_true', '{50,80}', 'shop', 'shop', 'exact', 'immediate',
+              1, :at, '{email}', false, INTERVAL '6 hours', true, true, 0, 0, 0, 0, :at, :at
+       FROM generate_series(1, :users) n, unnest(ARRAY['account_threshold', 'spending_target', 'merchant_name',
+                                                       'transaction_limit']) AS kind""",
+)
+
+
+@pytest_asyncio.fixture
+async def large(bench: Bench, clock: SteppedClock) -> AsyncIterator[AsyncConnection]:
+    """A connection to a database with 80,000 alerts and as many transactions."""
+    async with bench.engine.connect() as connection:
+        for statement in _FILL:
+            parameters = {"users": USERS} | ({"at": clock.now()} if ":at" in statement else {})
+            await connection.execute(text(re.sub(r":at\b", "CAST(:at AS timestamptz)", statement)), parameters)
+        await connection.commit()
+        for table in ("accounts", "budgets", "transactions", "alerts"):
+            await connection.execute(text(f"ANALYZE {table}"))
+        yield connection
+
+
+async def _plan(connection: AsyncConnection, statement: Any, parameters: dict[str, object]) -> str:
+    return "\n".join((await connection.execute(Explain(statement), parameters)).scalars())
+
+
+def _assert_indexed(plan: str, *indexes: str) -> None:
+    for index in indexes:
+        assert index in plan, plan
+    for table in ("alerts", "transactions", "accounts", "budgets", "occurrences"):
+        assert f"Seq Scan on {table}" not in plan, plan
+
+
+async def test_real_time_goes_from_its_facts_to_their_alerts(large: AsyncConnection, clock: SteppedClock) -> None:
+    """By the facts' primary keys, then by subject, or by user for purchases."""
+    touched = Touched()
+    for n in range(1, 51):
+        for table in (accounts, budgets, transactions):
+            touched.add(table, (1, n), Touch(False, NO_TRACE))
+    moment = Moment(clock.now(), Way.REALTIME, MAX_AGE)
+    parameters = {**moment.parameters(), **touched.parameters()}
+    kinds = tuple(kind.name for kind in touched.kinds())
+    assert len(kinds) == 4
+    plan = await _plan(large, scan_statement(kinds, Scope.FACTS), parameters)
+    _assert_indexed(plan, "accounts_pkey", "budgets_pkey", "transactions_pkey", "alerts_by_subject", "alerts_by_user")
+    for kind in kinds:
+        chosen = {"alert_partner_ids": [1] * 5, "alert_ids": [1, 2, 3, 4, 5]}
+        fire = firing_statement(kind, Scope.FACTS, own_traces=False)
+        plan = await _plan(large, fire, {**parameters, **chosen})
+        _assert_indexed(plan)
+        assert "LockRows" in plan
+        assert "Conflict Resolution: NOTHING" in plan
+
+
+async def test_a_slice_reads_its_own_range(large: AsyncConnection, clock: SteppedClock) -> None:
+    """Both sides of the join; locking and firing go by primary key."""
+    moment = Moment(clock.now(), Way.SWEEP, MAX_AGE)
+    where = {"of_partner": 1, "user_from": 1000, "user_to": 1400}
+    plan = await _plan(
+        large, scan_statement((KindName.ACCOUNT_THRESHOLD,), Scope.RANGE), {**moment.parameters(), **where}
+    )
+    _assert_indexed(plan, "alerts_by_user", "accounts_by_user")
+    chosen: dict[str, object] = {"alert_partner_ids": [1] * 20, "alert_ids": list(range(1, 21))}
+    _assert_indexed(await _plan(large, locking_statement(), chosen), "alerts_pkey")
+    fire = firing_statement(KindName.ACCOUNT_THRESHOLD, Scope.CHOSEN, own_traces=True)
+    _assert_indexed(await _plan(large, fire, {**moment.parameters(), **chosen}), "alerts_pkey")
+
+
+async def test_slices_are_cut_from_an_index(large: AsyncConnection) -> None:
+    """Users in order, without a sort."""
+    cut = text(str(slices.CUT).replace("INSERT INTO sweep_slices", "EXPLAIN (COSTS OFF) INSERT INTO sweep_slices"))
+    parameters = {"run_id": "00000000-0000-7000-8000-000000000000", "kind": "account_threshold", "size": 100}
+    plan = "\n".join((await large.execute(cut, {**parameters, "traceparent": None})).scalars())
+    _assert_indexed(plan, "alerts_by_user")
+
+
+async def test_a_purchases_other_form_is_found_by_its_account(large: AsyncConnection) -> None:
+    """Also for a batch."""
+    explain = text("EXPLAIN (COSTS OFF) " + str(purchases.CANDIDATES))
+    arrays = {"partner_ids": [1] * 50, "ids": list(range(1, 51))}
+    bounds = {"window": purchases.WINDOW, "days": purchases.LONGEST_DAYS, "within": purchases.ESTIMATE_WITHIN}
+    plan = "\n".join((await large.execute(explain, {**arrays, **bounds})).scalars())
+    _assert_indexed(plan)  # by account, or by user where these are as selective
