@@ -73,8 +73,11 @@ async def large(bench: Bench, clock: SteppedClock) -> AsyncIterator[AsyncConnect
             parameters = {"users": USERS} | ({"at": clock.now()} if ":at" in statement else {})
             await connection.execute(text(re.sub(r":at\b", "CAST(:at AS timestamptz)", statement)), parameters)
         await connection.commit()
+    async with bench.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
         for table in ("accounts", "budgets", "transactions", "alerts"):
-            await connection.execute(text(f"ANALYZE {table}"))
+            await connection.execute(text(f"VACUUM ANALYZE {table}"))
+    async with bench.engine.connect() as connection:
         yield connection
 
 
