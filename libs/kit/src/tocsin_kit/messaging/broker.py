@@ -68,6 +68,7 @@ class Broker:
 
     async def close(self) -> None:
         """Flush what is buffered and disconnect, within five seconds."""
+        self._is_closing = True
         if self._client is not None:
             with suppress(nats.errors.Error, TimeoutError, OSError):
                 await asyncio.wait_for(self._client.flush(), 2)
@@ -125,7 +126,8 @@ class Broker:
         self._note(f"{type(error).__name__}: {error}")
 
     async def _went_away(self) -> None:
-        _log.warning("broker_away")
+        if not self._is_closing:
+            _log.warning("broker_away")
 
     async def _came_back(self) -> None:
         self._failure = ""
