@@ -85,6 +85,7 @@ async def test_a_number_that_sent_stop_is_suppressed_for_good(day: Timetable) ->
     day.stack.faults.order(CallFault(Provider.TWILIO, CallBehaviour.STATUS, status=400, code=21610, times=1))
     await purchase(day)
     assert await state(day, "sms") == "failed"
+    await day.stack.move_to(day.instant("09:06"))
     await day.post(day.purchase("260.00"))
     await day.stack.move_to(day.instant("09:30"))
     latest = (await deliveries(day, "sms"))[-1]

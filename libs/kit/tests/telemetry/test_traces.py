@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from tocsin_kit.telemetry.propagation import context_of, link_to, traceparent_of
+from tocsin_kit.telemetry.propagation import cause_of, context_of, link_to, traceparent_of
 from tocsin_kit.telemetry.setup import make_tracer_provider, shut_down_tracing
 from tocsin_kit.telemetry.spans import answered, client_span
 
@@ -139,3 +139,10 @@ def test_a_failed_call_says_what_failed_and_nothing_private() -> None:
     assert (refused.attributes["error.type"], refused.status.status_code) == ("429", StatusCode.ERROR)
     assert (broken.attributes["error.type"], broken.status.status_code) == ("ConnectionError", StatusCode.ERROR)
     assert "ann@" not in broken.to_json()
+
+
+def test_work_of_a_run_is_linked_to_the_run_that_its_tracestate_names() -> None:
+    """Others' entries are left alone, and an entry that names nothing links to nothing."""
+    [link] = cause_of("other=1,tocsin=0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331")
+    assert (link.context.trace_id, link.context.span_id) == (0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331)
+    assert cause_of("tocsin=nothing") == cause_of("other=1") == cause_of(None) == []

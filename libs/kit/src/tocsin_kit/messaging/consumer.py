@@ -25,6 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from tocsin_kit.activity import Activity
 from tocsin_kit.messaging.broker import Broker, BrokerAway
 from tocsin_kit.messaging.streams import ACK_WAIT
+from tocsin_kit.telemetry.propagation import cause_of
 from tocsin_kit.transient import is_transient
 
 _PULL_LASTS = timedelta(seconds=20)
@@ -199,6 +200,7 @@ class Consumer:
                 "messaging.destination.name": arrival.subject,
                 "messaging.consumer.group.name": self._durable,
             },
+            links=cause_of(headers.get("tracestate")),
         )
         context = span.get_span_context()
         own = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

@@ -36,3 +36,16 @@ def link_to(traceparent: str | None, tracestate: str | None = None) -> trace.Lin
     """A link to the remote span, for work that follows from it without being part of its trace."""
     span_context = trace.get_current_span(context_of(traceparent, tracestate)).get_span_context()
     return trace.Link(span_context) if span_context.is_valid else None
+
+
+def cause_of(tracestate: str | None) -> list[trace.Link]:
+    """A link to the span named by our own entry of `tracestate` (`tocsin=<trace id>-<span id>`); else none.
+
+    Work that is one of a million made by the same run is a trace of its own, linked to that run (operations page).
+    """
+    for entry in (tracestate or "").split(","):
+        name, _, value = entry.strip().partition("=")
+        if name == "tocsin":
+            link = link_to(f"00-{value}-01")
+            return [] if link is None else [link]
+    return []
