@@ -12,6 +12,7 @@ from tocsin_evaluator.model.alerts import (
     TransactionLimit,
     UpcomingBill,
 )
+from tocsin_evaluator.model.facts import Arrival, Trace
 from tocsin_evaluator.model.words import (
     Direction,
     Frequency,
@@ -23,7 +24,7 @@ from tocsin_evaluator.model.words import (
 )
 from tocsin_kit.clock import SteppedClock
 
-from .support import Bench, account, bill, budget, goal, profile, transaction
+from .support import Bench, account, bill, budget, goal, profile, transaction, unheard
 
 BELOW_500 = AccountThreshold(1, Decimal("500"), "USD", Direction.BELOW, Repeat.WHILE_TRUE)
 CROSSING_500 = replace(BELOW_500, repeat=Repeat.ON_CROSSING)
@@ -215,3 +216,19 @@ async def test_the_ledger_adds_up(bench: Bench, clock: SteppedClock) -> None:
         ("realtime", 2, 2, 1, 1),
         ("sweep", 1, 1, 0, 1),
     ]
+
+
+async def test_a_sweeps_firings_are_traces_of_their_own_and_name_the_run(bench: Bench, clock: SteppedClock) -> None:
+    """A fact's firing goes on with the fact's trace."""
+    run = Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    await bench.create(BELOW_500)
+    await bench.put(account(1, "100", clock.now()), backfill=True)
+    await bench.sweep_.run(bench.new_id(), run, unheard)
+    [row] = await bench.rows("SELECT firing_id, traceparent, tracestate FROM outbox")
+    assert row.traceparent.startswith(f"00-{row.firing_id.hex}-")
+    assert row.traceparent.endswith("-01")
+    assert row.tracestate == "tocsin=0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
+    await bench.create(SHOP)
+    await bench.coalescer.bring([Arrival(transaction(1, "-5", clock.now(), clock.now()), False, run)])
+    [row] = await bench.rows("SELECT traceparent FROM outbox WHERE class = 'realtime'")
+    assert row.traceparent == run.traceparent
