@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tocsin_kit.clock import Clock
 from tocsin_kit.loops import Bell
 from tocsin_kit.postgres.engine import in_transaction
-from tocsin_scheduler.jobs import Job, Progress, begun, failed, has_ended, progressed, succeeded
+from tocsin_scheduler.jobs import Job, JobState, Progress, begun, failed, has_ended, progressed, succeeded
 from tocsin_scheduler.measuring import JobMeter
 from tocsin_scheduler.store import inbox
 from tocsin_scheduler.store import jobs as job_rows
@@ -66,7 +66,7 @@ def after(job: Job, report: Report, now: datetime, random: Random) -> Job:
 
 
 class Bookkeeper:
-    """Keeps the jobs' record by what workers say. Rings `overseer` and `ticker`, whose next work changes with it."""
+    """Keeps the jobs' record by what workers say. Rings `overseer` and `ticker` when they have work sooner by it."""
 
     def __init__(
         self, engine: AsyncEngine, meter: JobMeter, *, clock: Clock, random: Random, overseer: Bell, ticker: Bell
@@ -80,7 +80,8 @@ class Bookkeeper:
         changed = await in_transaction(self._engine, lambda connection: self._apply(connection, reports, now))
         ended = [job for job in changed if has_ended(job)]
         self._meter.ended(ended)
-        if changed:
+        if any(job.state is JobState.RETRYING for job in changed):
+            # only a retry can be due before what the overseer knows: a deadline moves later, an ended job has none
             self._overseer.set()
         if any(job.schedule for job in ended):
             self._ticker.set()

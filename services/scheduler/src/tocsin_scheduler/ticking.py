@@ -124,9 +124,13 @@ class Ticker:
         while (due := await self._next_due()) is not None and due <= self._clock.now():
             if not await self._tick():
                 break  # another replica has them
-        while await self._promote() == _BATCH:
+        while await self._are_turns_waiting() and await self._promote() == _BATCH:
             pass
         return due
+
+    async def _are_turns_waiting(self) -> bool:
+        async with self._engine.connect() as connection:
+            return await run_rows.any_waiting(connection)
 
     async def _next_due(self) -> datetime | None:
         async with self._engine.connect() as connection:

@@ -68,11 +68,11 @@ class Sweep:
             worked = await self.one_slice()
             async with self.engine.connect() as connection:
                 progress = await slices.progress(connection, run_id)
+            if progress.done == progress.total:
+                break  # which the job's own end tells
             if progress.done != reported:
                 await report(progress.done, progress.total)
                 reported = progress.done
-            if progress.done == progress.total:
-                break
             if not worked:
                 await self._glance()
         now = self.clock.now()

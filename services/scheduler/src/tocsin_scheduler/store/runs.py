@@ -60,6 +60,15 @@ async def not_made(connection: AsyncConnection, job_ids: Sequence[UUID], outcome
     )
 
 
+# Index schedule_runs_waiting.
+_ANY_WAITING = select(exists().where(schedule_runs.c.outcome == _WAITING))
+
+
+async def any_waiting(connection: AsyncConnection) -> bool:
+    """Whether any run waits for its turn."""
+    return bool(await connection.scalar(_ANY_WAITING))
+
+
 async def claim_turns(connection: AsyncConnection, limit: int) -> list[tuple[Schedule, datetime]]:
     """Schedules with waiting runs and no job under way, locked, each with its oldest waiting time.
 
