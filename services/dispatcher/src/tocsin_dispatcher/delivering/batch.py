@@ -10,13 +10,14 @@ from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.delivering.gatekeeper import Admitted, Gatekeeper
 from tocsin_dispatcher.delivering.look_ups import looked_up
 from tocsin_dispatcher.delivering.recorder import Recorder, Result
-from tocsin_dispatcher.delivering.way import Way
+from tocsin_dispatcher.delivering.way import Sent, Way
 from tocsin_dispatcher.planning.recheck import needs_recheck
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.claims import Claimed
 from tocsin_dispatcher.store.database import Engine
 from tocsin_dispatcher.values import AlertStanding, Attempt, Outcome, OutcomeKind
 from tocsin_kit.clock import Clock
+from tocsin_kit.transient import is_transient
 
 #: Asks the evaluator how the alerts of these firings stand, by (partner, firing id); answers what it heard in time.
 Recheck = Callable[[Sequence[tuple[int, UUID]]], Awaitable[Mapping[UUID, AlertStanding]]]
@@ -82,7 +83,12 @@ class Batches:
         return [_call(self._ask, claimed) for claimed in claims]
 
     async def _ask(self, claimed: Claimed) -> None:
-        found = await looked_up(self._engine, self._way, claimed)
+        try:
+            found = await looked_up(self._engine, self._way, claimed)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            found = Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__)
         self._recorder.add(Result(claimed.delivery, found, self._clock.now(), looked_up=True))
 
     async def _send(self, admitted: Admitted) -> None:
@@ -101,9 +107,11 @@ class Batches:
         )
         try:
             sent = await self._way.send(admitted.provider, attempt, claimed.notification, admitted.recipient, now)
-        except BaseException:
-            self._board.release([admitted.provider])
-            raise
+        except Exception as error:
+            # The local mailbox is a provider whose network is our own database.
+            if not is_transient(error):
+                raise
+            sent = Sent(Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__))
         self._board.record(admitted.provider, sent.outcome)
         self._recorder.add(Result(delivery, sent.outcome, self._clock.now(), sent.size))
 
