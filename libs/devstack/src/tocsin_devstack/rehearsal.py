@@ -1,5 +1,6 @@
 """Runs a simulation from nothing: servers in a temporary folder, databases, the stack, the account, the sum."""
 
+import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -66,6 +67,7 @@ async def _lived(
         _streams(nats_url) as streams,
     ):
         world = World(running, _bank(running), _frontend(running, scenario), databases, streams)
+        gc.freeze()  # what four services have loaded stays: no need to look through it again and again
         lived = await live(world, scenario, report, day_done)
         return lived, (running.sendgrid.account, running.twilio.account)
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -16,10 +16,24 @@ class Wake:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._listeners: list[asyncio.Event] = []
 
     def set(self) -> None:
         """Ring."""
         self._event.set()
+        for listener in self._listeners:
+            listener.set()
+
+    @contextlib.contextmanager
+    def rings(self, listener: asyncio.Event) -> Iterator[None]:
+        """Have this bell set `listener` too while inside, at once where it has rung already."""
+        if self.is_set():
+            listener.set()
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     def clear(self) -> None:
         """Take note of the ringing, before looking for work (after would lose one)."""
@@ -103,14 +117,11 @@ class SteppedClock:
         passed = asyncio.Event()
         if instant is not None:
             heapq.heappush(self._sleepers, (instant, next(self._order), passed))
-        waits: list[asyncio.Task[object]] = [asyncio.create_task(passed.wait())]
-        if or_woken_by is not None:
-            waits.append(asyncio.create_task(or_woken_by.wait()))
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            # one event for both: a task for each would cost a simulation more than what it waits for
+            with or_woken_by.rings(passed) if or_woken_by is not None else contextlib.nullcontext():
+                await passed.wait()
         finally:
-            for wait in waits:
-                wait.cancel()
             passed.set()
             self._sleepers = [sleeper for sleeper in self._sleepers if sleeper[2] is not passed]
             heapq.heapify(self._sleepers)
