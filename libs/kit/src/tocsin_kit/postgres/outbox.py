@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    bindparam,
     delete,
     func,
     insert,
@@ -123,6 +124,16 @@ class _Relay:
     def __init__(self, lane: str, engine: AsyncEngine, outbox: Outbox, publisher: Publisher, encode: Encode | None):
         self._lane, self._engine, self._outbox = lane, engine, outbox
         self._publisher, self._encode = publisher, encode
+        # Built once: every message of a service passes here, and building them costs as much as running them.
+        table = outbox.table
+        self._claim = (
+            select(table)
+            .where(table.c["class"] == lane)
+            .order_by(table.c.id)
+            .limit(_BATCH)
+            .with_for_update(skip_locked=True)
+        )
+        self._delete = delete(table).where(table.c.id.in_(bindparam("sent", expanding=True)))
 
     async def round(self) -> datetime | None:
         """Publish what waits in the lane, batch by batch."""
@@ -132,23 +143,15 @@ class _Relay:
 
     async def _batch(self) -> int:
         """Claim, publish and delete one batch; locks are held for the publishing, which is bounded."""
-        table = self._outbox.table
-        claim = (
-            select(table)
-            .where(table.c["class"] == self._lane)
-            .order_by(table.c.id)
-            .limit(_BATCH)
-            .with_for_update(skip_locked=True)
-        )
         async with self._engine.begin() as connection:
-            rows = (await connection.execute(claim)).all()
+            rows = (await connection.execute(self._claim)).all()
             if not rows:
                 return 0
             messages = await self._messages(connection, rows)
             outcomes = await self._publisher.publish(list(messages.values()))
             refused = {id_ for id_, error in zip(messages, outcomes, strict=True) if error is not None}
             sent = [row.id for row in rows if row.id not in refused]
-            await connection.execute(delete(table).where(table.c.id.in_(sent)))
+            await connection.execute(self._delete, {"sent": sent})
         self._outbox.activity.ended(f"outbox.{self._outbox.service}", len(sent))
         if len(sent) < len(rows):
             raise BrokerRefused(f"{len(rows) - len(sent)} of {len(rows)} messages were not acknowledged")

@@ -20,6 +20,22 @@ _DUE = func.coalesce(jobs.c.retry_at, jobs.c.deadline_at)
 _LISTED_DEAD = 500
 
 
+#: The columns that change in a job's life.
+_CHANGING = (
+    "state",
+    "attempt",
+    "max_attempts",
+    "deadline_at",
+    "retry_at",
+    "started_at",
+    "finished_at",
+    "progress_done",
+    "progress_total",
+    "result",
+    "errors",
+)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a page of jobs ended, newest first."""
@@ -115,22 +131,28 @@ async def add(connection: AsyncConnection, wanted: Sequence[Job]) -> set[UUID]:
     return {row.id for row in written}
 
 
+# Built once: every report of a worker passes here.
+_SAVE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("which"))
+    .values({name: bindparam(f"new_{name}", type_=jobs.c[name].type) for name in _CHANGING})
+)
+_LOCK = select(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True))).order_by(jobs.c.id).with_for_update()
+
+
 async def save(connection: AsyncConnection, changed: Sequence[Job]) -> None:
     """Write what changed of jobs that the caller has locked."""
     if not changed:
         return
-    columns = {name: bindparam(f"new_{name}", type_=jobs.c[name].type) for name in _changing(changed[0])}
-    statement = update(jobs).where(jobs.c.id == bindparam("which")).values(columns)
     rows = [{"which": job.id} | {f"new_{name}": value for name, value in _changing(job).items()} for job in changed]
-    await connection.execute(statement, rows)
+    await connection.execute(_SAVE, rows)
 
 
 async def lock(connection: AsyncConnection, ids: Collection[UUID]) -> list[Job]:
     """Those of the jobs that exist, locked, in the order of their ids."""
     if not ids:
         return []
-    statement = select(jobs).where(jobs.c.id.in_(list(ids))).order_by(jobs.c.id).with_for_update()
-    return [_read(row) for row in await connection.execute(statement)]
+    return [_read(row) for row in await connection.execute(_LOCK, {"ids": list(ids)})]
 
 
 async def claim_due(connection: AsyncConnection, now: datetime, limit: int) -> list[Job]:
