@@ -22,7 +22,19 @@ from tocsin_gateway.transcoding.codec import Codec
 from tocsin_gateway.transcoding.values import InvalidValue
 
 CODEC = Codec()
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+ENUM_PREFIXES = (
+    "ALERT_TYPE_",
+    "CHANNEL_",
+    "DELIVERY_STATUS_",
+    "DELIVERY_REASON_",
+    "THRESHOLD_DIRECTION_",
+    "JOB_STATE_",
+    "WORK_CLASS_",
+)
+# The library's JSON does not tell an enum's name from a text that looks like one.
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(
+    lambda text: not text.startswith(ENUM_PREFIXES)
+)
 INT64 = st.integers(-(2**63), 2**63 - 1)
 INT32 = st.integers(-(2**31), 2**31 - 1)
 
@@ -133,20 +145,12 @@ def test_what_is_written_differs_from_the_library_in_enums_only(message: Message
 
 def _in_our_words(value: Any) -> Any:
     """The library's JSON with the contract's words for enums, those that say nothing left out."""
-    prefixes: tuple[str, ...] = (
-        "ALERT_TYPE_",
-        "CHANNEL_",
-        "DELIVERY_STATUS_",
-        "DELIVERY_REASON_",
-        "THRESHOLD_DIRECTION_",
-    )
-    prefixes += ("JOB_STATE_", "WORK_CLASS_")
     if isinstance(value, dict):
         said = {name: _in_our_words(inner) for name, inner in value.items()}
         return {name: inner for name, inner in said.items() if inner is not ...}
     if isinstance(value, list):
         return [_in_our_words(inner) for inner in value]
-    for prefix in prefixes:
+    for prefix in ENUM_PREFIXES:
         if isinstance(value, str) and value.startswith(prefix):
             return ... if value.endswith("_UNSPECIFIED") else value.removeprefix(prefix).lower()
     return value
