@@ -48,7 +48,7 @@ chaos: $(READY) ## Kill the services in the middle of their work and prove that 
 	@exec .venv/bin/pytest tests/chaos
 
 .PHONY: check
-check: $(READY) ## Lint, types, imports, contract, generated code, dependencies.
+check: $(READY) ## Lint, types, imports, contract, generated code, migrations, dependencies.
 	@set -x
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check --quiet .
@@ -57,6 +57,7 @@ check: $(READY) ## Lint, types, imports, contract, generated code, dependencies.
 	.venv/bin/python protos/generate.py --check
 	.venv/bin/python protos/generate.py --lint
 	.venv/bin/python protos/generate.py --breaking
+	.venv/bin/pytest tests/architecture/test_migrations.py
 	.venv/bin/python tests/architecture/audit.py
 
 .PHONY: protos

@@ -79,8 +79,9 @@ class Bench:
         settings = EvaluatorSettings(database_url=SecretStr(url), internal_key=SecretStr("k" * 32))
         engine, activity = make_engine(settings, "test"), Activity()
         outbox = Outbox.on(tables.outbox, activity, "evaluator")
-        ledger = Ledger(engine, clock, replica, Metrics(registry), Bell(activity))
-        realtime = Realtime(engine, clock, ledger, outbox, Intake(outbox, profile_event, MAX_AGE))
+        metrics = Metrics(registry)
+        ledger = Ledger(engine, clock, replica, metrics, Bell(activity))
+        realtime = Realtime(engine, clock, ledger, outbox, Intake(outbox, profile_event, MAX_AGE), metrics)
         person = PersonEvaluation(engine, clock, ledger, outbox, MAX_AGE)
         return cls(
             engine=engine,
@@ -95,7 +96,7 @@ class Bench:
 
     async def put(self, *facts: Fact, backfill: bool = False) -> Answer:
         """Bring facts in one call."""
-        return await self.coalescer.bring([Arrival(fact, backfill, NO_TRACE) for fact in facts])
+        return await self.coalescer.bring([Arrival(fact, backfill, NO_TRACE, self.clock.now()) for fact in facts])
 
     async def create(self, condition: Condition, *, user: int = USER, partner: int = PARTNER, **more: Any) -> Alert:
         """Create an alert with the defaults of the contract."""

@@ -199,7 +199,9 @@ async def test_a_fact_that_cannot_be_stored_is_refused_alone(bench: Bench, clock
     """The batch is halved down to it."""
     good = [transaction(n, "-1", clock.now(), clock.now()) for n in range(1, 8)]
     bad = transaction(8, "-1", clock.now(), clock.now(), merchant="nul \0 byte")
-    answer = await bench.coalescer.bring([Arrival(fact, False, NO_TRACE) for fact in [*good[:3], bad, *good[3:]]])
+    answer = await bench.coalescer.bring(
+        [Arrival(fact, False, NO_TRACE, clock.now()) for fact in [*good[:3], bad, *good[3:]]]
+    )
     assert list(answer.refused) == [3]
     rows = await bench.rows("SELECT count(*) FROM transactions")
     assert rows[0][0] == 7

@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
+import pytest
+
 from tocsin_evaluator.model.alerts import (
     AccountThreshold,
     GoalMilestones,
@@ -144,6 +146,22 @@ async def test_first_of_day_fires_once_per_local_day(bench: Bench, clock: Steppe
     assert await bench.keys() == ["1:day:2025-11-03", "1:day:2025-11-04"]
 
 
+@pytest.mark.parametrize("form", [{"id_": 2}, {"id_": 1}], ids=["by an id of its own", "by the same id"])
+async def test_first_of_day_tells_a_purchase_on_its_own_day_only(
+    bench: Bench, clock: SteppedClock, form: dict[str, int]
+) -> None:
+    """Pending on Monday, booked on Tuesday: told on Monday; Tuesday's own purchase is Tuesday's first."""
+    await bench.create(replace(SHOP, frequency=Frequency.FIRST_OF_DAY))
+    monday = clock.now()
+    await bench.put(transaction(1, "-5", monday.date(), monday, status=TransactionStatus.PENDING))
+    clock.advance(timedelta(days=1))
+    tuesday = clock.now()
+    await bench.put(transaction(amount="-5", when=tuesday.date(), as_of=tuesday, **form))
+    assert await bench.keys() == [f"1:day:{monday:%F}"]
+    await bench.put(transaction(3, "-6", tuesday.date(), tuesday))
+    assert await bench.keys() == [f"1:day:{monday:%F}", f"1:day:{tuesday:%F}"]
+
+
 async def test_a_limit_looks_at_amount_direction_and_currency(bench: Bench, clock: SteppedClock) -> None:
     """At least the limit, the right way, in its currency, not reversed, not history."""
     await bench.create(OVER_200)
@@ -229,6 +247,6 @@ async def test_a_sweeps_firings_are_traces_of_their_own_and_name_the_run(bench: 
     assert row.traceparent.endswith("-01")
     assert row.tracestate == "tocsin=0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
     await bench.create(SHOP)
-    await bench.coalescer.bring([Arrival(transaction(1, "-5", clock.now(), clock.now()), False, run)])
+    await bench.coalescer.bring([Arrival(transaction(1, "-5", clock.now(), clock.now()), False, run, clock.now())])
     [row] = await bench.rows("SELECT traceparent FROM outbox WHERE class = 'realtime'")
     assert row.traceparent == run.traceparent

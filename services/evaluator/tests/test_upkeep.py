@@ -4,14 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from tocsin_evaluator.alerts.desk import Owner
 from tocsin_evaluator.model.alerts import AccountThreshold, GoalMilestones, MerchantName
 from tocsin_evaluator.model.words import Direction, Frequency, MatchType, Repeat
-from tocsin_evaluator.store.tables import metadata
 from tocsin_evaluator.upkeep import Keep, audit, retention
 from tocsin_kit.clock import SteppedClock
 
@@ -19,17 +16,6 @@ from .support import Bench, account, goal, transaction
 
 BELOW_500 = AccountThreshold(1, Decimal("500"), "USD", Direction.BELOW, Repeat.WHILE_TRUE)
 KEEP = Keep(timedelta(days=90), timedelta(days=731), timedelta(days=14))
-
-
-async def test_the_migrations_make_what_the_tables_say(bench: Bench) -> None:
-    """A difference is a migration somebody forgot."""
-
-    def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return [each for each in compare_metadata(context, metadata) if "alembic_version" not in str(each)]
-
-    async with bench.engine.connect() as connection:
-        assert await connection.run_sync(differences) == []
 
 
 async def test_an_audit_finds_an_occurrence_without_its_firing(bench: Bench, clock: SteppedClock) -> None:

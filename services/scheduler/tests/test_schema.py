@@ -1,24 +1,9 @@
-"""The schema: migrations match the models, and the statements that matter use their indexes."""
+"""The statements that matter use their indexes."""
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
-
-from tocsin_scheduler.store import tables
+from sqlalchemy import text
 
 from .bench import Bench
-
-
-def differences(connection: Connection) -> list[object]:
-    context = MigrationContext.configure(connection, opts={"compare_type": True})
-    return list(compare_metadata(context, tables.metadata))
-
-
-async def test_migrations_match_the_models(bench: Bench) -> None:
-    async with bench.engine.connect() as connection:
-        assert await connection.run_sync(differences) == []
-
 
 FILL = (
     "INSERT INTO schedules SELECT 's' || n, '* * * * *', 'UTC', 't', '{}', 'user', true, 'latest',"

@@ -35,7 +35,9 @@ class ServiceSettings(BaseSettings):
     database_url: SecretStr = Field(
         validation_alias="DATABASE_URL", description="PostgreSQL URL of this service's own database and role"
     )
-    database_pool_min: int = Field(5, ge=0, validation_alias="DATABASE_POOL_MIN", description="connections kept open")
+    database_pool_min: int = Field(
+        5, ge=0, validation_alias="DATABASE_POOL_MIN", description="connections opened at the start"
+    )
     database_pool_max: int = Field(20, ge=1, validation_alias="DATABASE_POOL_MAX", description="connections at most")
     database_pool_timeout: Seconds = Field(
         10.0, validation_alias="DATABASE_POOL_TIMEOUT", description="seconds to wait for a free connection"

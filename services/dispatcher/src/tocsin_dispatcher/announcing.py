@@ -15,6 +15,7 @@ from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.values import Channel, WorkClass
 from tocsin_kit.messaging.publisher import Outgoing
 from tocsin_kit.postgres.outbox import Outbox
+from tocsin_kit.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,16 @@ class Announcer:
 
     outbox: Outbox
     encode: Callable[[DeliveryChange], Outgoing]
+    metrics: Metrics
 
     async def add(self, connection: Connection, changes: Sequence[DeliveryChange], at: datetime) -> None:
         """Write `changes` in the caller's transaction; after its commit the caller calls `wrote`."""
         await self.outbox.add(connection, [self.encode(change) for change in changes], at)
 
     def wrote(self, changes: Sequence[DeliveryChange]) -> None:
-        """`changes` are committed: wake their relays."""
+        """`changes` are committed: wake their relays, and count what is suppressed."""
         for work_class in WorkClass:
             self.outbox.wrote(work_class, sum(change.work_class is work_class for change in changes))
+        for change in changes:
+            if change.status is DeliveryState.SUPPRESSED:
+                self.metrics.suppressed.labels(change.channel, change.reason).inc()

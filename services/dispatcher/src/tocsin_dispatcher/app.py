@@ -83,7 +83,7 @@ from tocsin_kit.messaging.broker import Broker
 from tocsin_kit.messaging.consumer import Consumer
 from tocsin_kit.messaging.jobs import job_consumers
 from tocsin_kit.messaging.publisher import Publisher
-from tocsin_kit.postgres.engine import make_engine
+from tocsin_kit.postgres.engine import OpenPool, make_engine
 from tocsin_kit.postgres.migrate import schema_is_ready
 from tocsin_kit.postgres.outbox import Outbox, relays
 from tocsin_kit.rpc.client import channel
@@ -110,7 +110,7 @@ async def dispatcher(
     broker = Broker(settings.nats_url, "dispatcher")
     outbox = Outbox.on(tables.outbox, activity, "dispatcher")
     measured = Metrics(metrics)
-    announcer = Announcer(outbox, change_to_event)
+    announcer = Announcer(outbox, change_to_event, measured)
     news = InboxNews(broker)
     letters = DeadLetters(engine, clock, ids)
     links = UnsubscribeLinks({"1": settings.unsubscribe_key.get_secret_value().encode()}, settings.public_url)
@@ -163,7 +163,7 @@ async def dispatcher(
         intake = Intake(engine, announcer, news, bells, clock, ids, InApp(renderer).compose, defaults)
         profiles = Profiles(engine, bells, clock)
         callbacks = Callbacks(engine, applier, announcer, letters, links, clock, tracer)
-        gauges = Gauges(engine, outbox, board, measured, clock)
+        gauges = Gauges(engine, outbox, measured, clock)
         audit = Audit(engine, evaluator, clock, measured)
         retention = Retention(engine, clock, settings.archive_notifications, _keep(settings))
 
@@ -230,7 +230,11 @@ async def dispatcher(
             "dispatcher",
             settings,
             parts=parts,
-            plumbing=[broker, *relays(engine, outbox, publisher, clock=clock, activity=activity)],
+            plumbing=[
+                broker,
+                OpenPool(engine, settings),
+                *relays(engine, outbox, publisher, clock=clock, activity=activity),
+            ],
             servers=[admin, grpc_server],
             closing=[broker.close, evaluator_channel.close, engine.dispose],
         ) as started:

@@ -219,7 +219,7 @@ def make_bench(
     """A replica over the database at `url`."""
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"), pool_size=10, max_overflow=10)
     ids, activity, metrics = SeededIds(seed, clock), Activity(), Metrics(CollectorRegistry())
-    announcer = Announcer(Outbox.on(tables.outbox, Activity(), "dispatcher"), change_to_event)
+    announcer = Announcer(Outbox.on(tables.outbox, Activity(), "dispatcher"), change_to_event, metrics)
     standings: dict[UUID, AlertStanding] = {}
     inboxes: list[tuple[UserKey, int]] = []
 

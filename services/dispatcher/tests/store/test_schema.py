@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import TextClause, text
 
 from tocsin_dispatcher.states import transition_pairs
 from tocsin_dispatcher.store import claims, counters, ledger, notifications, receipts, taking_in
-from tocsin_dispatcher.store.tables import metadata
 
 from .bench import Bench
 from .conftest import MakeBench
-
-
-async def test_the_migrations_make_what_the_tables_say(benches: MakeBench) -> None:
-    bench = await benches()
-
-    def difference(connection: Connection) -> list[Any]:
-        context = MigrationContext.configure(connection, opts={"target_metadata": metadata})
-        return list(compare_metadata(context, metadata))
-
-    async with bench.engine.connect() as connection:
-        found = await connection.run_sync(difference)
-    assert [one for one in found if "alembic_version" not in str(one)] == []
 
 
 async def test_the_databases_transitions_are_those_of_the_tuple(benches: MakeBench) -> None:

@@ -43,7 +43,7 @@ from tocsin_kit.loops import Bell, Loop
 from tocsin_kit.messaging.broker import Broker
 from tocsin_kit.messaging.jobs import job_consumers
 from tocsin_kit.messaging.publisher import Publisher
-from tocsin_kit.postgres.engine import make_engine
+from tocsin_kit.postgres.engine import OpenPool, make_engine
 from tocsin_kit.postgres.migrate import schema_is_ready
 from tocsin_kit.postgres.outbox import Outbox, relays
 from tocsin_kit.rpc.server import GrpcServer, Registration
@@ -73,7 +73,7 @@ async def evaluator(
     ledger_bell, sweep_bell = Bell(activity), Bell(activity)
 
     ledger = Ledger(engine, clock, replica, measured, ledger_bell)
-    realtime = Realtime(engine, clock, ledger, outbox, Intake(outbox, profile_event, max_age))
+    realtime = Realtime(engine, clock, ledger, outbox, Intake(outbox, profile_event, max_age), measured)
     coalescer = Coalescer(realtime.take_in, activity)
     sweep = Sweep(engine, clock, ledger, outbox, sweep_bell, replica, max_age)
     bills = BillsRun(engine, clock, ledger, outbox, max_age)
@@ -132,7 +132,11 @@ async def evaluator(
         "evaluator",
         settings,
         parts=parts,
-        plumbing=[broker, *relays(engine, outbox, publisher, clock=clock, activity=activity, encode=encode_firings)],
+        plumbing=[
+            broker,
+            OpenPool(engine, settings),
+            *relays(engine, outbox, publisher, clock=clock, activity=activity, encode=encode_firings),
+        ],
         servers=[admin, grpc_server],
         closing=[coalescer.finish, ledger.flush, broker.close, engine.dispose],
     ) as started:

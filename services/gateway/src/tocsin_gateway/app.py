@@ -46,7 +46,7 @@ from tocsin_kit.loops import Loop
 from tocsin_kit.messaging.broker import Broker
 from tocsin_kit.messaging.jobs import job_consumers
 from tocsin_kit.messaging.publisher import Publisher
-from tocsin_kit.postgres.engine import make_engine
+from tocsin_kit.postgres.engine import OpenPool, make_engine
 from tocsin_kit.postgres.migrate import schema_is_ready
 from tocsin_kit.postgres.outbox import Outbox, relays
 from tocsin_kit.rpc.client import channel
@@ -125,7 +125,11 @@ async def gateway(
             *job_consumers(broker, engine, outbox, "gateway", jobs, clock=clock, activity=activity, tracer=tracer),
             Loop("gateway.gauges", gauges.refresh, clock=clock, activity=activity, poll=REFRESH),
         ],
-        plumbing=[broker, *relays(engine, outbox, publisher, clock=clock, activity=activity)],
+        plumbing=[
+            broker,
+            OpenPool(engine, settings),
+            *relays(engine, outbox, publisher, clock=clock, activity=activity),
+        ],
         servers=[
             AdminServer(settings.admin_port, registry=metrics, checks={"database": database}, host=settings.host),
             GrpcServer(

@@ -22,7 +22,7 @@ from tocsin_kit.messaging.broker import Broker
 from tocsin_kit.messaging.consumer import Consumer
 from tocsin_kit.messaging.jobs import job_consumers
 from tocsin_kit.messaging.publisher import Publisher
-from tocsin_kit.postgres.engine import make_engine
+from tocsin_kit.postgres.engine import OpenPool, make_engine
 from tocsin_kit.postgres.migrate import schema_is_ready
 from tocsin_kit.postgres.outbox import Outbox, relays
 from tocsin_kit.rpc.server import GrpcServer, Registration
@@ -129,7 +129,11 @@ async def scheduler(
         "scheduler",
         settings,
         parts=parts,
-        plumbing=[broker, *relays(engine, outbox, publisher, clock=clock, activity=activity)],
+        plumbing=[
+            broker,
+            OpenPool(engine, settings),
+            *relays(engine, outbox, publisher, clock=clock, activity=activity),
+        ],
         servers=[admin, grpc_server],
         closing=[broker.close, engine.dispose],
     ) as started:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from sqlalchemy.engine import make_url
@@ -19,6 +21,7 @@ def make_engine(settings: ServiceSettings, application: str) -> AsyncEngine:
     return create_async_engine(
         make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg"),
         # Kept once opened: SQLAlchemy closes what is beyond pool_size at every return, which costs more than it saves.
+        # DATABASE_POOL_MIN is what OpenPool opens at the start.
         pool_size=settings.database_pool_max,
         max_overflow=0,
         pool_use_lifo=True,
@@ -35,6 +38,30 @@ def make_engine(settings: ServiceSettings, application: str) -> AsyncEngine:
             },
         },
     )
+
+
+class OpenPool:
+    """A Part that opens the first connections of a pool, so that no early caller waits for one.
+
+    A database that is away is no failure: whoever needs a connection opens it then.
+    """
+
+    name = "postgres.pool"
+
+    def __init__(self, engine: AsyncEngine, settings: ServiceSettings) -> None:
+        self._engine = engine
+        self._count = min(settings.database_pool_min, settings.database_pool_max)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Open them, give them back, and wait for `stopping`."""
+        try:
+            async with AsyncExitStack() as opened:
+                for _ in range(self._count):
+                    await opened.enter_async_context(self._engine.connect())
+        except Exception as error:
+            if not is_transient(error):
+                raise
+        await stopping.wait()
 
 
 async def in_transaction(

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.database import Engine
 from tocsin_dispatcher.store.ledger import late_deliveries, waiting
@@ -24,7 +23,6 @@ class Gauges:
 
     engine: Engine
     outbox: Outbox
-    board: BreakerBoard
     metrics: Metrics
     clock: Clock
 

@@ -113,7 +113,7 @@ class Gatekeeper:
             self._board.release(admitted_by)
             raise
         self._announcer.wrote(outcome.changes)
-        self._count(outcome)
+        self._measure(outcome.admitted)
         return outcome.admitted
 
     async def _decide(
@@ -265,16 +265,13 @@ class Gatekeeper:
             if claimed.key.id in begun
         ]
 
-    def _count(self, outcome: _Outcome) -> None:
+    def _measure(self, admitted_now: Sequence[Admitted]) -> None:
         now = self._clock.now()
-        for admitted in outcome.admitted:
+        for admitted in admitted_now:
             if admitted.claimed.delivery.attempt == 1:
                 waited = (now - admitted.claimed.notification.fired_at).total_seconds()
                 lane = admitted.claimed.delivery.work_class
                 self._metrics.firing_to_attempt.labels(lane).observe(max(waited, 0.0))
-        for change in outcome.changes:
-            if change.status is DeliveryState.SUPPRESSED and change.reason is not None:
-                self._metrics.suppressed.labels(change.channel, change.reason).inc()
 
 
 def _user(claimed: Claimed) -> UserKey:

@@ -110,7 +110,7 @@ class FactServicer(fact_pb2_grpc.FactServiceServicer):
         positions = list(facts)
         unknown: list[int] = []
         if positions:
-            answer = await self._coalescer.bring([Arrival(facts[each], backfill, trace) for each in positions])
+            answer = await self._coalescer.bring([Arrival(facts[each], backfill, trace, at) for each in positions])
             refused |= {positions[number]: why for number, why in answer.refused.items()}
             unknown = sorted(user for _, user in answer.unknown_people)
         rejected = [_rejection(position, refused[position]) for position in sorted(refused)]

@@ -13,6 +13,7 @@ from tocsin_evaluator.store.ledger import add_lines
 from tocsin_kit.clock import Clock
 from tocsin_kit.postgres.engine import in_transaction
 from tocsin_kit.postgres.outbox import Outbox
+from tocsin_kit.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Realtime:
     ledger: Ledger
     outbox: Outbox
     intake: Intake
+    metrics: Metrics
 
     async def take_in(self, arrivals: Sequence[Arrival]) -> Taken:
         """One batch in one transaction, the ledger's waiting lines with it; whole or not at all."""
@@ -39,7 +41,16 @@ class Realtime:
         except BaseException:
             self.ledger.not_written(lines)
             raise
-        self.outbox.wrote(CLASS_OF[Way.REALTIME], sum(tally.fired for tally in taken.tallies.values()))
+        fired = sum(tally.fired for tally in taken.tallies.values())
+        self._measure(arrivals, fired)
+        self.outbox.wrote(CLASS_OF[Way.REALTIME], fired)
         self.outbox.wrote_all(taken.profiles_told)
         self.ledger.count(Way.REALTIME, taken.tallies)
         return taken
+
+    def _measure(self, arrivals: Sequence[Arrival], fired: int) -> None:
+        """Observe how long each firing took, counted from the batch's first arrival."""
+        if fired:
+            took = (self.clock.now() - min(each.at for each in arrivals)).total_seconds()
+            for _ in range(fired):
+                self.metrics.fact_to_firing.observe(max(took, 0.0))

@@ -70,6 +70,7 @@ def transaction_row(
         user_id=transaction.user_id,
         account_id=transaction.account_id,
         purchase_id=transaction.id,
+        purchase_on=posted_on,
         paired=False,
         amount=transaction.amount,
         currency=transaction.currency,

@@ -18,10 +18,13 @@ def condition(rows: Rows) -> ColumnElement[bool]:
 
 
 def key(rows: Rows) -> ColumnElement[str]:
-    """The purchase, or the local day where the alert speaks once a day."""
+    """The purchase, or the local day where the alert speaks once a day.
+
+    The day is the purchase's, not its form's: what is pending on Monday and posted on Tuesday was told on Monday.
+    """
     a, f = rows.alert.c, rows.fact.c
     purchase = literal_column("'purchase:'").concat(cast(f.purchase_id, Text))
-    day = literal_column("'day:'").concat(day_text(f.posted_on))
+    day = literal_column("'day:'").concat(day_text(f.purchase_on))
     return case((a.frequency == Frequency.FIRST_OF_DAY, day), else_=purchase)
 
 

@@ -159,11 +159,12 @@ NO_TRACE = Trace()
 
 @dataclass(frozen=True)
 class Arrival:
-    """A fact on its way in: whether it came as history, and in which trace."""
+    """A fact on its way in: whether it came as history, in which trace, and when."""
 
     fact: Fact
     backfill: bool
     trace: Trace
+    at: datetime
 
 
 @dataclass(frozen=True)

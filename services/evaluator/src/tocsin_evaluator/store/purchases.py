@@ -85,11 +85,12 @@ WHERE pending_amount = posted_amount
            AND abs(c.posted_amount) >= a.amount AND abs(c.pending_amount) < a.amount))
 """)
 
-# By primary key. The form that was here first names the purchase, the pending one where both are new.
+# By primary key. The form that was here first names the purchase and its day, the pending one where both are new.
 _PAIR = text("""
-UPDATE transactions t SET paired = true, purchase_id = k.purchase_id
+UPDATE transactions t SET paired = true, purchase_id = first.id, purchase_on = first.purchase_on
 FROM unnest(CAST(:partner_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:purchase_ids AS bigint[]))
   AS k(partner_id, id, purchase_id)
+JOIN transactions first ON first.partner_id = k.partner_id AND first.id = k.purchase_id
 WHERE t.partner_id = k.partner_id AND t.id = k.id
 """)
 

@@ -41,6 +41,7 @@ class TransactionRow:
     user_id: int
     account_id: int
     purchase_id: int
+    purchase_on: date
     paired: bool
     amount: Decimal
     currency: str

@@ -70,6 +70,7 @@ transactions = Table(
     Column("user_id", BigInteger, nullable=False),
     Column("account_id", BigInteger, nullable=False),
     Column("purchase_id", BigInteger, nullable=False, comment="shared by the pending and the posted form"),
+    Column("purchase_on", Date, nullable=False, comment="local day of its first form"),
     Column("paired", Boolean, nullable=False, comment="whether its other form is here"),
     Column("amount", Money, nullable=False),
     Column("currency", Text, nullable=False),

@@ -41,7 +41,7 @@ TABLES: dict[type[Row], Table] = {
     BillRow: bills,
 }
 #: What a second version leaves as the first one made it.
-_KEPT = {transactions: {"purchase_id", "paired", "received_at"}}
+_KEPT = {transactions: {"purchase_id", "purchase_on", "paired", "received_at"}}
 #: What alone makes no change.
 _NOT_COMPARED = {transactions: {"backfill", "as_of"}, people: {"as_of"}}
 

@@ -338,6 +338,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.BigInteger(), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),
         sa.Column("purchase_id", sa.BigInteger(), nullable=False, comment="shared by the pending and the posted form"),
+        sa.Column("purchase_on", sa.Date(), nullable=False, comment="local day of its first form"),
         sa.Column("paired", sa.Boolean(), nullable=False, comment="whether its other form is here"),
         sa.Column("amount", sa.Numeric(precision=18, scale=4), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
