@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from tocsin_devstack.fixtures import MakeDatabase
 from tocsin_kit.activity import Activity
 from tocsin_kit.clock import SteppedClock
-from tocsin_kit.lifecycle import _Group
+from tocsin_kit.lifecycle import Part, _Group
 from tocsin_kit.messaging.broker import Broker, TopologyRefused
 from tocsin_kit.messaging.consumer import Consumer, Message, Verdict
 from tocsin_kit.messaging.publisher import Outgoing, Publisher
@@ -76,7 +76,11 @@ async def bench(make_database: MakeDatabase, broker_url: str) -> AsyncIterator[B
     consumer = Consumer(
         broker, "FIRINGS", "dispatcher-realtime", made.handle, tracer=TRACER, activity=activity, batch=40
     )
-    parts = [broker, consumer, *relays(engine, outbox, publisher, clock=SteppedClock(NOW), activity=activity)]
+    parts: list[Part] = [
+        broker,
+        consumer,
+        *relays(engine, outbox, publisher, clock=SteppedClock(NOW), activity=activity),
+    ]
     group = _Group(parts, asyncio.get_running_loop().create_future())
     group.start()
     try:

@@ -113,6 +113,28 @@ class _Group:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
+class _Patience:
+    """The time that is left for stopping, of which each step gets a share."""
+
+    def __init__(self, whole: timedelta) -> None:
+        self._until = asyncio.get_running_loop().time() + whole.total_seconds()
+
+    def share(self, part: float) -> timedelta:
+        """This part of what is left; never nothing."""
+        left = self._until - asyncio.get_running_loop().time()
+        return timedelta(seconds=max(left * part, 0.1))
+
+
+async def _closed(close: Callable[[], Awaitable[None]], limit: timedelta) -> Exception | None:
+    """Close something; answers why it could not: that keeps nothing else from being closed."""
+    try:
+        await asyncio.wait_for(close(), limit.total_seconds())
+    except Exception as error:
+        _log.error("not_closed", what=getattr(close, "__qualname__", str(close)), error=type(error).__name__)
+        return error
+    return None
+
+
 @asynccontextmanager
 async def running(
     name: str,
@@ -125,12 +147,12 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Start everything, yield, and stop: not ready, drain, servers, `parts`, then `plumbing` (relays, the broker).
 
-    `closing` (pools, sessions) is called last, in order. The first error of a part is raised on leaving, unless
-    the body raises its own.
+    `closing` (pools, sessions) is called last, in order. After the drain all of it together takes TOCSIN_STOP_SECONDS
+    at most, which orchestrators must allow. The first error of a part is raised on leaving, unless the body raises
+    its own.
     """
     failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     workers, pipes = _Group(parts, failure), _Group(plumbing, failure)
-    limit = timedelta(seconds=settings.stop_seconds)
     started: list[Server] = []
     try:
         pipes.start()
@@ -144,16 +166,16 @@ async def running(
             server.not_ready()
         if settings.drain_seconds and not failure.done():
             await asyncio.wait([failure], timeout=settings.drain_seconds)
-        for server in reversed(started):
-            await server.stop(limit / 2)
-        await workers.stop(limit)
-        await pipes.stop(limit / 4)
-        for close in closing:
-            await close()
+        patience = _Patience(timedelta(seconds=settings.stop_seconds))
+        await asyncio.gather(*(server.stop(patience.share(0.4)) for server in started))
+        await workers.stop(patience.share(0.6))
+        await pipes.stop(patience.share(0.5))
+        unclosed = [await _closed(close, patience.share(0.5)) for close in closing]
     if failure.done():
         failure.result()
-    else:
-        failure.cancel()
+    failure.cancel()
+    for error in filter(None, unclosed):
+        raise error
 
 
 #: What a service's app.py exports: everything it needs is passed in, so four of them run in one process.

@@ -8,19 +8,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 Seconds = Annotated[float, Field(gt=0)]
+#: Keys the users' hashes in the logs of a laptop.
+DEV_LOG_HASH_KEY = "tocsin"
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Environment(StrEnum):
-    """Where the process runs; conveniences that are unsafe in production exist in dev and test only."""
+    """Where the process runs; conveniences that are unsafe in production exist in dev only."""
 
     DEV = "dev"
-    TEST = "test"
     PRODUCTION = "production"
 
 
@@ -29,9 +32,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", frozen=True, env_ignore_empty=True)
 
-    env: Environment = Field(
-        Environment.PRODUCTION, validation_alias="TOCSIN_ENV", description="dev, test or production"
-    )
+    env: Environment = Field(Environment.PRODUCTION, validation_alias="TOCSIN_ENV", description="dev or production")
     database_url: SecretStr = Field(
         validation_alias="DATABASE_URL", description="PostgreSQL URL of this service's own database and role"
     )
@@ -43,20 +44,33 @@ class ServiceSettings(BaseSettings):
         10.0, validation_alias="DATABASE_POOL_TIMEOUT", description="seconds to wait for a free connection"
     )
     nats_url: str = Field("nats://127.0.0.1:4222", validation_alias="NATS_URL", description="NATS servers, by comma")
-    log_level: str = Field("INFO", validation_alias="LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: str = Field(
+        "INFO",
+        validation_alias="LOG_LEVEL",
+        pattern="^(?i:debug|info|warning|error)$",
+        description="DEBUG, INFO, WARNING or ERROR",
+    )
     grpc_port: Port = Field(0, validation_alias="TOCSIN_GRPC_PORT", description="gRPC port; 0 takes a free one")
     admin_port: Port = Field(0, validation_alias="TOCSIN_ADMIN_PORT", description="port of health and metrics")
     host: str = Field("127.0.0.1", validation_alias="TOCSIN_HOST", description="address to listen on")
     jwt_secret: SecretStr | None = Field(
-        None, validation_alias="TOCSIN_JWT_SECRET", description="HS256 key of user tokens; dev and test only"
+        None, validation_alias="TOCSIN_JWT_SECRET", description="HS256 key of user tokens; dev only"
     )
-    jwks: str | None = Field(None, validation_alias="TOCSIN_JWKS", description="file or URL of the token keys (JWKS)")
+    jwks: str | None = Field(
+        None,
+        validation_alias="TOCSIN_JWKS",
+        validate_default=True,
+        description="file or URL of the token keys (JWKS); required in production",
+    )
     jwt_audience: str = Field("tocsin", validation_alias="TOCSIN_JWT_AUDIENCE", description="audience of user tokens")
     internal_key: SecretStr = Field(
         validation_alias="TOCSIN_INTERNAL_KEY", min_length=32, description="key our services sign tokens with"
     )
     log_hash_key: SecretStr = Field(
-        SecretStr("tocsin"), validation_alias="TOCSIN_LOG_HASH_KEY", description="key of the users' hashes in logs"
+        SecretStr(DEV_LOG_HASH_KEY),
+        validation_alias="TOCSIN_LOG_HASH_KEY",
+        validate_default=True,
+        description="key of the users' hashes in logs; required in production",
     )
     otlp_endpoint: str | None = Field(
         None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT", description="where traces go (OTLP over gRPC)"
@@ -70,6 +84,45 @@ class ServiceSettings(BaseSettings):
     stop_seconds: Seconds = Field(
         20.0, validation_alias="TOCSIN_STOP_SECONDS", description="time to finish work before the process ends"
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr) -> SecretStr:
+        try:
+            url = make_url(value.get_secret_value())
+        except ArgumentError:
+            raise ValueError("it is no URL: want postgresql://role:password@host/database") from None
+        if not url.drivername.startswith("postgresql"):
+            raise ValueError("it names no PostgreSQL: want postgresql://role:password@host/database")
+        return value
+
+    @field_validator("database_pool_max")
+    @classmethod
+    def _holds_the_least(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("database_pool_min", 0):
+            raise ValueError("it is less than DATABASE_POOL_MIN")
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _is_for_dev(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and info.data.get("env") is Environment.PRODUCTION:
+            raise ValueError("it is for TOCSIN_ENV=dev only; configure TOCSIN_JWKS")
+        return value
+
+    @field_validator("jwks")
+    @classmethod
+    def _are_known_in_production(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("env") is Environment.PRODUCTION:
+            raise ValueError("it is required, or nobody's token can be verified (in dev: TOCSIN_JWT_SECRET)")
+        return value
+
+    @field_validator("log_hash_key")
+    @classmethod
+    def _is_secret_in_production(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if value.get_secret_value() == DEV_LOG_HASH_KEY and info.data.get("env") is Environment.PRODUCTION:
+            raise ValueError("it is required: with a key that everybody knows a hash names its user")
+        return value
 
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
@@ -89,11 +142,16 @@ def load(kind: type[Loaded]) -> Loaded:
     try:
         return kind()
     except ValidationError as error:
-        names = {name: environment_name(name, field) for name, field in kind.model_fields.items()}
-        for wrong in error.errors():
-            place = str(wrong["loc"][0]) if wrong["loc"] else kind.__name__
-            print(f"{names.get(place, place)}: {wrong['msg']}", file=sys.stderr)
+        for line in complaints(kind, error):
+            print(line, file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def complaints(kind: type[BaseSettings], error: ValidationError) -> list[str]:
+    """A line per wrong setting, by the name of its variable, without its value."""
+    names = {name: environment_name(name, field) for name, field in kind.model_fields.items()}
+    places = [(str(wrong["loc"][0]), wrong["msg"].removeprefix("Value error, ")) for wrong in error.errors()]
+    return [f"{names.get(place, place)}: {message}" for place, message in places]
 
 
 @dataclass(frozen=True)

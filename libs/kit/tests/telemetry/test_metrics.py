@@ -19,6 +19,7 @@ WANTED = {
     "tocsin_firing_to_attempt_seconds": ("class",),
     "tocsin_outbox_oldest_seconds": ("service",),
     "tocsin_deliveries_overdue": (),
+    "tocsin_deliveries_oldest_overdue_seconds": (),
     "tocsin_held_deliveries": ("reason",),
     "tocsin_suppressed": ("channel", "reason"),
     "tocsin_provider_attempts": ("provider", "outcome"),

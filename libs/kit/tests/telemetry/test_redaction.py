@@ -147,6 +147,19 @@ def test_exceptions_and_other_libraries_are_redacted_too(lines: Any) -> None:
     assert [line["level"] for line in lines()] == ["error", "warning"]
 
 
+def test_the_frames_of_web_sockets_are_told_at_no_level() -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    stream = io.StringIO()
+    configure_logs("debug", "a key", stream=stream)
+    logging.getLogger("uvicorn.error").debug('< TEXT \'{"type": "hello", "token": "eyJh...\'')
+    logging.getLogger("uvicorn.error").info("Finished server process")
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+    assert "hello" not in stream.getvalue()
+    assert "Finished" in stream.getvalue()
+
+
 def test_what_is_below_the_level_is_not_written(lines: Any) -> None:
     structlog.get_logger("here").debug("chatter")
     logging.getLogger("uvicorn.access").info("GET / 200")

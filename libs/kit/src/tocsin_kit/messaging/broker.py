@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
-from tocsin_kit.messaging.streams import compare
+from tocsin_kit.messaging.streams import LARGEST_MESSAGE, compare
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=200), timedelta(seconds=5)
 _log = structlog.get_logger(__name__)
@@ -40,6 +40,7 @@ class Broker:
         self._client: Client | None = None
         self._connected = asyncio.Event()
         self._failure = ""
+        self._is_closing = False
         self._followers: list[Callable[[], None]] = []
 
     def when_back(self, follower: Callable[[], None]) -> None:
@@ -49,22 +50,30 @@ class Broker:
     async def run(self, stopping: asyncio.Event) -> None:
         """Connect, check the topology, hold the connection until `stopping`.
 
-        Raises TopologyRefused when what is declared differs where it matters.
+        A broker that is away, or whose JetStream has no leader yet, is asked again. Raises TopologyRefused when what
+        is declared differs where it matters.
         """
+        stopped = asyncio.create_task(stopping.wait())
         pause = _FIRST_PAUSE
-        while self._client is None and not stopping.is_set():
-            try:
-                client = await self._connect()
-            except (OSError, TimeoutError, nats.errors.Error) as error:
-                self._note(f"{type(error).__name__}: {error}")
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stopping.wait(), pause.total_seconds())
-                pause = min(pause * 2, _LONGEST_PAUSE)
-                continue
-            self._client = client
-            await self._check_topology(client)
-            self._connected.set()
-        await stopping.wait()
+        try:
+            while self._client is None and not stopped.done():
+                opening = asyncio.create_task(self._open())
+                await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
+                if not opening.done():  # nats-py tries for ever by itself
+                    opening.cancel()
+                    await asyncio.wait([opening])
+                    break
+                try:
+                    self._client = opening.result()
+                except (OSError, TimeoutError, nats.errors.Error) as error:
+                    self._note(f"{type(error).__name__}: {error}")
+                    await asyncio.wait([stopped], timeout=pause.total_seconds())
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+                    continue
+                self._connected.set()
+            await stopped
+        finally:
+            stopped.cancel()
 
     async def close(self) -> None:
         """Flush what is buffered and disconnect, within five seconds."""
@@ -100,6 +109,16 @@ class Broker:
 
         return await (await self.connection()).subscribe(subject, cb=heard)
 
+    async def _open(self) -> Client:
+        """A connection to a broker that is as this code needs it; none is left open by a failure."""
+        client = await self._connect()
+        try:
+            await self._check_topology(client)
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
     async def _connect(self) -> Client:
         return await nats.connect(
             self._servers,
@@ -116,6 +135,9 @@ class Broker:
         )
 
     async def _check_topology(self, client: Client) -> None:
+        if client.max_payload < LARGEST_MESSAGE:
+            wanted = f"max_payload of at least {LARGEST_MESSAGE} bytes, found {client.max_payload}"
+            raise TopologyRefused(f"the server: want {wanted}; set it in the server's configuration")
         for difference in await compare(client.jetstream(timeout=5)):
             text = f"{difference.what}: want {difference.wanted}, found {difference.found}"
             if difference.refuses:

@@ -91,12 +91,14 @@ class Consumer:
 
     async def _consume(self, stopping: asyncio.Event) -> None:
         stopped = asyncio.create_task(stopping.wait())
+        arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
+        self._broker.when_back(lambda: arrived.put_nowait(None))
         pause = _PAUSE
         try:
             while not stopping.is_set():
                 try:
                     client = await self._broker.connection()
-                    await self._consume_from(client, stopped)
+                    await self._consume_from(client, arrived, stopped)
                     pause = _PAUSE
                 except (BrokerAway, nats.errors.Error, OSError):
                     await asyncio.wait([stopped], timeout=pause.total_seconds())
@@ -104,40 +106,52 @@ class Consumer:
         finally:
             stopped.cancel()
 
-    async def _consume_from(self, client: Client, stopped: asyncio.Task[bool]) -> None:
+    async def _consume_from(
+        self, client: Client, arrived: asyncio.Queue[Msg | None], stopped: asyncio.Task[bool]
+    ) -> None:
         inbox = client.new_inbox()
-        arrived: asyncio.Queue[Msg] = asyncio.Queue()
         subscription = await client.subscribe(inbox, cb=arrived.put)
-        wanted = 0
+        wanted, refusal, pause = 0, "", _PAUSE
         try:
             while not stopped.done():
                 if wanted <= 0:
                     await self._pull(client, inbox)
                     wanted = self._batch
                 got = await self._arrivals(arrived, stopped)
-                if not got:
-                    wanted = 0  # the pull has lapsed, or was lost with a server
-                    continue
-                messages = [message for message in got if message.reply]
-                wanted = 0 if len(messages) < len(got) else wanted - len(messages)
+                messages = [message for message in got if message is not None and message.reply]
+                # Anything else, or nothing, says that the pull has ended: lapsed, refused, or lost with a server.
+                wanted = wanted - len(messages) if messages and len(messages) == len(got) else 0
                 if messages:
+                    pause = _PAUSE
                     await self._work_on(messages, stopped)
+                before, refusal = refusal, next(filter(None, map(_refusal, got)), "")
+                if refusal:
+                    self._note(refusal, before)
+                    await asyncio.wait([stopped], timeout=pause.total_seconds())
+                    pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
             with suppress(nats.errors.Error, OSError):
                 await subscription.unsubscribe()
             while not arrived.empty():
                 left = arrived.get_nowait()
-                if left.reply:
+                if left is not None and left.reply:
                     with suppress(nats.errors.Error, OSError):
                         await left.nak()
+
+    def _note(self, refusal: str, before: str) -> None:
+        if refusal != before:
+            _log.warning("consumer_refused", consumer=self.name, error=refusal)
 
     async def _pull(self, client: Client, inbox: str) -> None:
         order = {"batch": self._batch, "expires": int(_PULL_LASTS.total_seconds() * 1e9)}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._durable}"
         await client.publish(subject, json.dumps(order).encode(), reply=inbox)
 
-    async def _arrivals(self, arrived: asyncio.Queue[Msg], stopped: asyncio.Task[bool]) -> list[Msg]:
-        """What has come, at least one; none when the pull's time is over or the service stops."""
+    async def _arrivals(self, arrived: asyncio.Queue[Msg | None], stopped: asyncio.Task[bool]) -> list[Msg | None]:
+        """What has come, at least one; none when the pull's time is over or the service stops.
+
+        None among it: the connection is a new one.
+        """
         getting = asyncio.create_task(arrived.get())
         limit = _PULL_LASTS.total_seconds() + 1
         await asyncio.wait([getting, stopped], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
@@ -214,6 +228,15 @@ class Consumer:
             tracestate=headers.get("tracestate"),
             span=span,
         )
+
+
+def _refusal(arrival: Msg | None) -> str:
+    """Why the broker does not serve the pull; empty for a message, and where the pull has only lapsed (404, 408)."""
+    if arrival is None or arrival.reply:
+        return ""
+    headers = arrival.headers or {}
+    status = headers.get("Status", "")
+    return "" if status in ("404", "408") else f"{status} {headers.get('Description', '')}".strip() or "no status"
 
 
 async def _keep_in_progress(arrivals: Sequence[Msg]) -> None:

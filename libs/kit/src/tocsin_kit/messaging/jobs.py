@@ -125,7 +125,8 @@ class _Worker:
             await report.send(failed=events_pb2.JobFailed(retryable=failure.retryable, reason=str(failure)))
         except Exception as error:
             # The error goes into the job's record, whose owner bounds the attempts: one bad job stops no other.
-            reason = f"{type(error).__name__}: {error}"[:500]
+            first, _, _ = str(error).partition("\n")  # further lines of a database's error quote its statement
+            reason = f"{type(error).__name__}: {first}"[:500]
             _log.error("job_failed", job_id=str(order.id), job_type=order.type, exc_info=not is_transient(error))
             await report.send(failed=events_pb2.JobFailed(retryable=True, reason=reason))
         else:

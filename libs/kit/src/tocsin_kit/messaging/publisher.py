@@ -90,9 +90,12 @@ class Publisher:
 
     async def _atomically(self, client: Client, batch: Sequence[Outgoing]) -> Exception | None:
         batch_id = self._batch_ids.next().decode()
-        for number, message in enumerate(batch[:-1], 1):
-            headers = {**message.headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
-            await client.publish(message.subject, message.payload, headers=headers)
+        try:
+            for number, message in enumerate(batch[:-1], 1):
+                headers = {**message.headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
+                await client.publish(message.subject, message.payload, headers=headers)
+        except nats.errors.MaxPayloadError as error:
+            return error  # one by one: the others need not wait for it; the broker drops a batch without an end
         commit = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(len(batch)), "Nats-Batch-Commit": "1"}
         last = batch[-1]
         answer = await self._request(client, last, {**last.headers, **commit})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import nats
 from nats.js import JetStreamContext
@@ -25,13 +26,20 @@ class Durable:
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream and its durables. `max_age` None: kept until consumed (a work queue)."""
+    """A stream and its durables. `max_age` None: kept until consumed (a work queue).
+
+    Every stream refuses what does not fit (discard policy new), so one that nobody empties is limited by age only.
+    """
 
     name: str
     subjects: tuple[str, ...]
     durables: tuple[Durable, ...]
     max_age: timedelta | None = None
-    max_bytes: int = 256 * _MEBIBYTE
+
+    @property
+    def max_bytes(self) -> int:
+        """What a work queue may hold, far beyond what waits on a bad day; -1: no limit."""
+        return 256 * _MEBIBYTE if self.is_work_queue else -1
 
     @property
     def is_work_queue(self) -> bool:
@@ -68,6 +76,8 @@ STREAMS = (
     Stream("DELIVERY_EVENTS", ("tocsin.deliveries.>",), (), max_age=timedelta(days=7)),
 )
 
+#: What a message may weigh: a provider's callback has up to 2 MiB (gateway page) and some headers.
+LARGEST_MESSAGE = 4 * _MEBIBYTE
 ACK_WAIT = timedelta(seconds=30)
 DUPLICATE_WINDOW = timedelta(minutes=2)
 
@@ -85,8 +95,8 @@ def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
         name=stream.name,
         subjects=list(stream.subjects),
         retention=RetentionPolicy.WORK_QUEUE if stream.is_work_queue else RetentionPolicy.LIMITS,
-        discard=DiscardPolicy.NEW if stream.is_work_queue else DiscardPolicy.OLD,
-        max_age=stream.max_age.total_seconds() if stream.max_age else None,
+        discard=DiscardPolicy.NEW,
+        max_age=stream.max_age.total_seconds() if stream.max_age else 0,
         max_bytes=stream.max_bytes,
         storage=StorageType.FILE,
         num_replicas=replicas,
@@ -148,20 +158,41 @@ async def compare(js: JetStreamContext) -> list[Difference]:
             differences.append(Difference(f"stream {stream.name}", "exists", "missing", refuses=True))
             continue
         wanted = _stream_config(stream, found.num_replicas or 1)
-        differences += _differences(f"stream {stream.name}", wanted, found, ("retention", "subjects", "discard"))
-        there = {info.name for info in await js.consumers_info(stream.name)}
-        differences += [
-            Difference(f"durable {durable.name} on {stream.name}", "exists", "missing", refuses=True)
-            for durable in stream.durables
-            if durable.name not in there
-        ]
+        differences += _differences(f"stream {stream.name}", wanted, found, _STREAM_FIELDS)
+        there = {info.name: info.config for info in await js.consumers_info(stream.name)}
+        for durable in stream.durables:
+            what = f"durable {durable.name} on {stream.name}"
+            if durable.name not in there:
+                differences.append(Difference(what, "exists", "missing", refuses=True))
+                continue
+            differences += _differences(what, _consumer_config(durable), there[durable.name], _DURABLE_FIELDS)
     return differences
 
 
-def _differences(what: str, wanted: StreamConfig, found: StreamConfig, refusing: Sequence[str]) -> list[Difference]:
-    fields = (*refusing, "max_bytes", "duplicate_window", "allow_atomic")
+#: The fields we set; with those that are True no service may start when they differ.
+_STREAM_FIELDS = {
+    "retention": True,
+    "subjects": True,
+    "discard": True,
+    "max_age": False,
+    "max_bytes": False,
+    "storage": False,
+    "duplicate_window": False,
+    "allow_atomic": False,
+}
+_DURABLE_FIELDS = {
+    "filter_subject": True,
+    "ack_policy": True,
+    "ack_wait": False,
+    "max_deliver": False,
+    "max_ack_pending": False,
+}
+Config = TypeVar("Config", StreamConfig, ConsumerConfig)
+
+
+def _differences(what: str, wanted: Config, found: Config, fields: Mapping[str, bool]) -> list[Difference]:
     return [
-        Difference(f"{what}: {field}", str(getattr(wanted, field)), str(getattr(found, field)), field in refusing)
-        for field in fields
+        Difference(f"{what}: {field}", str(getattr(wanted, field)), str(getattr(found, field)), refuses)
+        for field, refuses in fields.items()
         if getattr(wanted, field) != getattr(found, field)
     ]

@@ -14,6 +14,8 @@ from tocsin_kit.settings import ServiceSettings
 from tocsin_kit.transient import is_transient
 
 Answer = TypeVar("Answer")
+#: Seconds before a failed transaction is run again, doubled each time: who won the deadlock commits meanwhile.
+_FIRST_PAUSE = 0.02
 
 
 def make_engine(settings: ServiceSettings, application: str) -> AsyncEngine:
@@ -27,6 +29,7 @@ def make_engine(settings: ServiceSettings, application: str) -> AsyncEngine:
         pool_use_lifo=True,
         pool_timeout=settings.database_pool_timeout,
         pool_pre_ping=False,
+        hide_parameters=True,  # errors are logged and reported; rows hold people's affairs
         connect_args={
             "timeout": settings.database_pool_timeout,
             "command_timeout": 60,
@@ -49,8 +52,7 @@ class OpenPool:
     name = "postgres.pool"
 
     def __init__(self, engine: AsyncEngine, settings: ServiceSettings) -> None:
-        self._engine = engine
-        self._count = min(settings.database_pool_min, settings.database_pool_max)
+        self._engine, self._count = engine, settings.database_pool_min
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Open them, give them back, and wait for `stopping`."""
@@ -69,8 +71,8 @@ async def in_transaction(
 ) -> Answer:
     """Run `work` in one transaction (READ COMMITTED) and return its answer after the commit.
 
-    On a deadlock, a serialisation failure or a lost connection the whole is run again, up to `attempts` times;
-    so `work` must be repeatable, also when an earlier commit went through unseen.
+    On a deadlock, a serialisation failure or a lost connection the whole is run again, up to `attempts` times, after
+    a pause that doubles; so `work` must be repeatable, also when an earlier commit went through unseen.
     """
     for attempt in range(1, attempts + 1):
         try:
@@ -79,4 +81,5 @@ async def in_transaction(
         except Exception as error:
             if attempt == attempts or not is_transient(error):
                 raise
+        await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1))  # noqa: TID251 - the database's locks live in real time
     raise AssertionError("unreachable: the last attempt returns or raises")

@@ -114,8 +114,8 @@ class TokenVerifier:
     """Verifies tokens; what was verified is remembered by the token's hash until it expires (RFC 7519, RFC 7517)."""
 
     def __init__(self, settings: TokenSettings, clock: Clock) -> None:
-        if settings.jwt_secret is not None and settings.env not in ("dev", "test"):
-            raise ValueError("TOCSIN_JWT_SECRET is for TOCSIN_ENV=dev and test; configure TOCSIN_JWKS")
+        if settings.jwt_secret is not None and settings.env != "dev":
+            raise ValueError("TOCSIN_JWT_SECRET is for TOCSIN_ENV=dev only; configure TOCSIN_JWKS")
         self._settings, self._clock = settings, clock
         self._dev_key = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         self._keys = KeySet(settings.jwks, clock) if settings.jwks else None

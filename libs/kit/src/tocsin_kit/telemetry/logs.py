@@ -105,6 +105,8 @@ def configure_logs(
     root.setLevel(level.upper())
     for noisy in ("uvicorn.access", "opentelemetry", "alembic", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # At DEBUG it tells the frames of WebSockets, tokens among them.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, root.level))
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

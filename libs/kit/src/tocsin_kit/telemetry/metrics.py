@@ -90,6 +90,11 @@ class Metrics:
         return self._gauge("tocsin_deliveries_overdue", "Deliveries that are overdue.")
 
     @cached_property
+    def oldest_overdue(self) -> Gauge:
+        """For how many seconds the oldest delivery that is due has been due; 0 where none is."""
+        return self._gauge("tocsin_deliveries_oldest_overdue_seconds", "Age of the oldest delivery that is due.")
+
+    @cached_property
     def held_deliveries(self) -> Gauge:
         """Deliveries held back, by reason."""
         return self._gauge("tocsin_held_deliveries", "Deliveries held back.", "reason")
