@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from tocsin_devstack.contracts import provider_documents
 from tocsin_devstack.sendgrid import SendGridSimulator
 from tocsin_devstack.server import serving
 from tocsin_devstack.twilio import TwilioSimulator
@@ -107,9 +108,8 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
-def contracts_if_there(pytestconfig: pytest.Config) -> Path | None:
-    folder = pytestconfig.rootpath.parent / "shared" / "provider-contracts"
-    return folder if folder.is_dir() else None
+def contracts_if_there() -> Path | None:
+    return provider_documents()
 
 
 @pytest_asyncio.fixture

@@ -70,7 +70,20 @@ def _every_kind_is_asked_for_and_comes_true(scenario: Scenario) -> None:
 
 
 def _balances(scenario: Scenario, account_id: int) -> list[Decimal]:
-    return [fact.balance for fact in _facts(scenario, Account) if fact.id == account_id]
+    """Every balance that becomes known in the window, in order: those posted and those that follow a line."""
+    known = [_balance_of(fact) for posting in scenario.postings for fact in posting.facts]
+    return [balance for account, balance in known if account == account_id and balance is not None]
+
+
+def _balance_of(fact: object) -> tuple[int | None, Decimal | None]:
+    """(account, balance) that a fact makes known."""
+    match fact:
+        case Account():
+            return fact.id, fact.balance
+        case Transaction():
+            return fact.account_id, fact.balance_after
+        case _:
+            return None, None
 
 
 def _crossed(scenario: Scenario, condition: AccountThreshold) -> bool:
@@ -157,6 +170,33 @@ def test_the_household_does_what_trips_naive_systems(home: Scenario) -> None:
     assert not SAM.phone_verified
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.dates(date(2020, 1, 1), date(2030, 12, 31)))
+def test_each_balance_the_household_is_posted_is_the_one_booked_last(seed: int, last_day: date) -> None:
+    _each_balance_posted_is_the_one_booked_last(household(seed, last_day, 60))
+
+
+def test_each_balance_of_the_real_account_that_is_posted_is_the_one_booked_last(bank_data: Path) -> None:
+    _each_balance_posted_is_the_one_booked_last(_real(bank_data))
+
+
+def _each_balance_posted_is_the_one_booked_last(scenario: Scenario) -> None:
+    """Over all postings: an account is posted as it stands at that instant, whatever the day will bring or brought."""
+    opening = (fact for fact in scenario.setup if isinstance(fact, Account))
+    booked = {account.id: account.balance for account in opening}
+    booked |= {line.account_id: line.balance_after for line in scenario.history if line.balance_after is not None}
+    mornings = 0
+    for posting in scenario.postings:
+        for fact in posting.facts:
+            if isinstance(fact, Account):
+                assert (fact.as_of, fact.balance) == (posting.at, booked[fact.id])
+                mornings += 1
+            account, balance = _balance_of(fact)
+            if account is not None and balance is not None:
+                booked[account] = balance
+    assert mornings == len(booked) * (1 + scenario.days), "as the window opens, and every morning"
+
+
 def test_posted_and_reversed_lines_move_the_balance_and_pending_ones_do_not(home: Scenario) -> None:
     moving = [line for line in home.transactions() if line.account_id == 101 and line.balance_after is not None]
     for before, line in pairwise(moving):
@@ -168,19 +208,25 @@ def test_posted_and_reversed_lines_move_the_balance_and_pending_ones_do_not(home
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 200), st.integers(-100_000, 100_000), st.sampled_from(["A", "B*X12345", "", "CC DD"])),
+        st.tuples(
+            st.integers(0, 200),
+            st.integers(-100_000, 100_000),
+            st.sampled_from(["A", "B*X12345", "", "CC DD"]),
+            st.sampled_from([0, 0, 0, 17]),  # what the file leaves out between two lines
+        ),
         min_size=1,
         max_size=40,
     ),
     st.integers(1, 90),
 )
-def test_any_file_makes_a_scenario_that_says_what_is_missing(rows: list[tuple[int, int, str]], days: int) -> None:
+def test_any_file_makes_a_scenario_that_says_what_is_missing(rows: list[tuple[int, int, str, int]], days: int) -> None:
     balance, lines = Decimal(0), []
-    for number, (day, cents, text) in enumerate(sorted(rows), start=1):
-        balance += (amount := Decimal(cents) / 100)
+    for number, (day, cents, text, left_out) in enumerate(sorted(rows), start=1):
+        balance += (amount := Decimal(cents) / 100) + left_out
         on = date(2025, 1, 1) + timedelta(days=day)
         lines.append(BankLine(number + 1, number, on, text or "(no description)", amount, balance, ""))
     scenario = bank_scenario("Any", lines, days)
     assert len(scenario.history) + len(_facts(scenario, Transaction)) == len(lines)
     assert set(scenario.silent) == set(Kind) - {wish.kind for wish in scenario.wishes}
     assert all(scenario.starts_at <= wish.at < scenario.ends_at for wish in scenario.wishes)
+    _each_balance_posted_is_the_one_booked_last(scenario)

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from tocsin_devstack.fixtures import MakeDatabase
-from tocsin_devstack.nats import NatsServer, running_nats
+from tocsin_devstack.nats import NatsServer, free_port, running_nats
 from tocsin_devstack.postgres import AlreadyRunning, Databases, PostgresServer, running_postgres
 from tocsin_devstack.processes import is_alive
 
@@ -142,3 +142,9 @@ def test_a_nats_server_left_over_the_same_store_is_ended(tmp_path: Path) -> None
 def test_two_nats_servers_take_different_ports(nats: NatsServer, tmp_path: Path) -> None:
     with running_nats(tmp_path) as other:
         assert other.url != nats.url
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which ports outgoing connections are given")
+def test_a_free_port_is_none_that_an_outgoing_connection_could_take_before_its_server() -> None:
+    first_of_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert all(free_port() < first_of_outgoing for _ in range(50))

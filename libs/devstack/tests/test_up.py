@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from tocsin_devstack.contracts import provider_documents
 from tocsin_devstack.home import Home, Ports
 from tocsin_devstack.processes import is_alive
+from tocsin_devstack.simulators import SimulatorSettings
 
 UP_WITHIN, DOWN_WITHIN = 120.0, 60.0  # seconds; generous, for the machine may be busy
 PORT = 3900
@@ -97,6 +99,8 @@ def inbox(up: Up) -> list[object]:
 def test_the_printed_lines_work_and_a_second_start_keeps_what_they_made(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with running(home) as up:
+        simulators = SimulatorSettings.model_validate_json((home / "simulators.json").read_text())
+        assert simulators.contracts == provider_documents(), "requests are checked against them where they are"
         assert paste(up.lines()[0])["alert_type"] == "transaction_limit"
         assert paste(up.lines()[1])["accepted"] == 1
         wait_for(lambda: len(inbox(up)) == 1, "the notification", 20)

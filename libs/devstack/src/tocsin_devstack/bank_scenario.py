@@ -48,7 +48,8 @@ def bank_scenario(title: str, lines: Sequence[BankLine], days: int) -> Scenario:
     """The scenario of a file's last `days` days. `silent` names the kinds the file gives nothing to say about."""
     window = Window(lines[-1].on - timedelta(days=days - 1), days, TIME_ZONE)
     history = tuple(_transaction(line) for line in lines if line.on < window.first_day)
-    book = _book(window, [line for line in lines if line.on >= window.first_day])
+    before = _account_before(lines[0], window)
+    book = _book(window, before, lines)
     who = Wisher(USER_ID, CURRENCY, window.starts_at)
     goal = _goal(window, book)
     book = replace(book, goal=goal[0] if goal else None)
@@ -64,7 +65,6 @@ def bank_scenario(title: str, lines: Sequence[BankLine], days: int) -> Scenario:
         *bill_wishes(who, list(bills)),
     )
     opening = Posting(window.starts_at, (book.account, *([goal[0]] if goal else []), *budgets, *bills))
-    before = replace(book.account, balance=_before(lines[0]), as_of=window.at(lines[0].on, time()))
     return Scenario(
         title=title,
         time_zone=TIME_ZONE,
@@ -77,13 +77,16 @@ def bank_scenario(title: str, lines: Sequence[BankLine], days: int) -> Scenario:
     )
 
 
-def _book(window: Window, lines: Sequence[BankLine]) -> Book:
-    account = Account(ACCOUNT_ID, USER_ID, "Checking", _before(lines[0]), CURRENCY, window.starts_at)
-    return Book(account, tuple(map(_transaction, lines)))
+def _account_before(first: BankLine, window: Window) -> Account:
+    """The account as it stood before the file's first line."""
+    balance = first.balance_after - first.amount
+    return Account(ACCOUNT_ID, USER_ID, "Checking", balance, CURRENCY, window.at(first.on, time()))
 
 
-def _before(line: BankLine) -> Decimal:
-    return line.balance_after - line.amount
+def _book(window: Window, before: Account, lines: Sequence[BankLine]) -> Book:
+    balances = [before.balance, *(line.balance_after for line in lines if line.on < window.first_day)]
+    account = replace(before, balance=balances[-1], as_of=window.starts_at)
+    return Book(account, tuple(_transaction(line) for line in lines if line.on >= window.first_day))
 
 
 def _transaction(line: BankLine) -> Transaction:

@@ -30,8 +30,7 @@ def bills_of(payees: Sequence[MonthlyPayee], who: Wisher, names: Mapping[str, st
 
 def _bill(bill_id: int, payee: MonthlyPayee, who: Wisher, name: str) -> Bill:
     due_on = nearest_due(payee.payments[-1].on, payee.day_of_month)
-    sources = tuple(f"{payment.source} ({payment.on})" for payment in payee.payments)
-    return Bill(bill_id, who.user_id, name, who.currency, payee.amount, due_on, due_on, sources)
+    return Bill(bill_id, who.user_id, name, who.currency, payee.amount, due_on, due_on, payee.payee)
 
 
 def paid_by(lines: Sequence[Transaction], bills: Mapping[Bill, MonthlyPayee]) -> Iterator[Bill]:

@@ -18,6 +18,7 @@ def booked(account: Account, time_zone: str, lines: Iterable[Line], first_id: in
     result = []
     for line in sorted(lines, key=lambda line: line.at):
         number = ids.setdefault(line.key, first_id + len(ids))
+        settles = ids[line.settles] if line.settles else None
         balance += _moves(line)
         result.append(
             Transaction(
@@ -34,7 +35,8 @@ def booked(account: Account, time_zone: str, lines: Iterable[Line], first_id: in
                 status=line.status,
                 balance_after=None if line.status is TransactionStatus.PENDING else balance,
                 source=f"transaction {number}",
-                pending_transaction_id=ids[line.settles] if line.settles else None,
+                settles=settles,
+                pending_transaction_id=settles if line.names_pending else None,
                 is_estimate=line.is_estimate,
             )
         )

@@ -8,6 +8,13 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 
 _FORMATS = FormatChecker(formats=("email", "uri", "date-time", "date"))
+_PROJECT = Path(__file__).parents[4]  # this is libs/devstack/src/tocsin_devstack/contracts.py
+
+
+def provider_documents() -> Path | None:
+    """`../shared/provider-contracts` seen from the project's root; None where it is absent, as in a plain clone."""
+    folder = _PROJECT.parent / "shared" / "provider-contracts"
+    return folder if folder.is_dir() else None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from tocsin_devstack.bills import payments
 from tocsin_devstack.feed import NOON
 from tocsin_devstack.scenario import (
     Bill,
@@ -16,7 +17,7 @@ from tocsin_devstack.scenario import (
     local_instant,
 )
 
-LINES_NAMED = 12
+LINES_NAMED, PAYMENTS_NAMED = 12, 3
 A_WEEK = timedelta(days=7)
 
 
@@ -41,7 +42,7 @@ class Evidence:
             self._by_id.setdefault(line.id, []).append(line)
         facts = [fact for posting in scenario.postings for fact in posting.facts]
         self._budgets = {fact.id: fact for fact in facts if isinstance(fact, Budget)}
-        self._bills = {fact.id: fact for fact in reversed(facts) if isinstance(fact, Bill)}
+        self._bills = {fact.id: fact for fact in facts if isinstance(fact, Bill)}
 
     def of(self, fired: Fired) -> str:
         """The lines to look at; empty where the scenario has none for it."""
@@ -56,7 +57,7 @@ class Evidence:
             case Kind.SPENDING_TARGET:
                 return self._spending(int(str(context["budget_id"])), str(context["period"]), fired.fired_at)
             case Kind.UPCOMING_BILL:
-                return self._payments(int(str(context["bill_id"])))
+                return self._payments(int(str(context["bill_id"])), fired.fired_at)
 
     def _instant(self, line: Transaction) -> datetime:
         return line.posted_at or local_instant(line.posted_on, NOON, self._zone)
@@ -85,17 +86,28 @@ class Evidence:
             return ""
         lines = [
             line
-            for line in self._until(fired_at)
-            if line.category == budget.category
-            and line.user_id == budget.user_id
-            and line.status is not TransactionStatus.REVERSED
-            and _within(line.posted_on, period)
+            for line in self._purchases(budget.user_id, fired_at)
+            if line.category == budget.category and _within(line.posted_on, period)
         ]
-        return f"{budget.category}, {period}: {_named(lines[::-1])}"
+        return f"{budget.category}, {period}: {_named(lines)}"
 
-    def _payments(self, bill_id: int) -> str:
+    def _purchases(self, user_id: int, instant: datetime) -> list[Transaction]:
+        """A person's purchases as they stand at an instant, each once: in its latest form, unless that is reversed."""
+        known = reversed([line for line in self._until(instant) if line.user_id == user_id])
+        latest = {line.id: line for line in known}
+        settled = {line.settles for line in latest.values()}
+        return [
+            line for line in latest.values() if line.status is not TransactionStatus.REVERSED and line.id not in settled
+        ]
+
+    def _payments(self, bill_id: int, fired_at: datetime) -> str:
         bill = self._bills.get(bill_id)
-        return f"paid before: {', '.join(bill.sources)}" if bill is not None and bill.sources else ""
+        if bill is None:
+            return ""
+        paid = payments(self._purchases(bill.user_id, fired_at))
+        its_own = [payment for payment in paid if payment.payee.casefold() == bill.payee.casefold()]
+        named = [f"{payment.source} {-payment.amount:.2f} ({payment.on})" for payment in its_own[-PAYMENTS_NAMED:]]
+        return f"paid before: {', '.join(named)}" if named else ""
 
 
 def _within(day: date, period: str) -> bool:
@@ -107,6 +119,7 @@ def _within(day: date, period: str) -> bool:
 
 
 def _named(lines: Sequence[Transaction]) -> str:
-    shown = [f"{line.source} {line.amount:.2f}" for line in lines[-LINES_NAMED:]]
-    left_out = len(lines) - len(shown)
-    return (f"{left_out} earlier, " if left_out else "") + ", ".join(shown)
+    """The last lines with their amounts, and the sum of those before them: together what was spent."""
+    earlier, shown = lines[:-LINES_NAMED], lines[-LINES_NAMED:]
+    sum_of_earlier = [f"{len(earlier)} earlier {sum(line.amount for line in earlier):.2f}"] if earlier else []
+    return ", ".join([*sum_of_earlier, *(f"{line.source} {line.amount:.2f}" for line in shown)])

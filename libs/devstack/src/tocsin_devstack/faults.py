@@ -7,7 +7,7 @@
     faults.order(CallbackFault(Provider.TWILIO, CallbackBehaviour.DUPLICATE))
 
 Simulators in another process take the same orders as JSON: POST `/_control/faults`, POST `/_control/callback-faults`,
-and DELETE of either to forget them.
+and DELETE of either to forget them. `tocsin simulate --faults` reads a file of `WrittenOrders`.
 """
 
 from collections.abc import Sequence
@@ -79,6 +79,14 @@ class CallbackFault:
     events: tuple[str, ...] = ()
     code: int | None = None
     delay: timedelta = _ZERO
+
+
+@dataclass(frozen=True)
+class WrittenOrders:
+    """Orders as a file holds them: `{"calls": [...], "callbacks": [...]}`."""
+
+    calls: tuple[CallFault, ...] = ()
+    callbacks: tuple[CallbackFault, ...] = ()
 
 
 Order = TypeVar("Order", CallFault, CallbackFault)

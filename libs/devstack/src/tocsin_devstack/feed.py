@@ -55,6 +55,11 @@ class Book:
     lines: tuple[Transaction, ...]
     goal: Goal | None = None
 
+    def balance_before(self, instant: datetime, window: Window) -> Decimal:
+        """What the account holds by the lines booked before an instant."""
+        booked = (line.balance_after for line in self.lines if window.instant_of(line) < instant)
+        return [self.account.balance, *(balance for balance in booked if balance is not None)][-1]
+
     def balances(self, window: Window) -> list[Decimal]:
         """The opening balance and the one at the end of each day."""
         closing = {line.posted_on: line.balance_after for line in self.lines if line.balance_after is not None}
@@ -71,10 +76,9 @@ def daily_postings(window: Window, books: Sequence[Book], bills: Mapping[Bill, M
 
 
 def _of_book(window: Window, book: Book, bills: Mapping[Bill, MonthlyPayee]) -> Iterator[Posting]:
-    for day, balance in zip(window.each_day(), book.balances(window), strict=False):
+    for day in window.each_day():
         morning = window.at(day, MORNING)
-        if morning > window.starts_at:
-            yield Posting(morning, (replace(book.account, balance=balance, as_of=morning),))
+        yield Posting(morning, (replace(book.account, balance=book.balance_before(morning, window), as_of=morning),))
     for at, together in groupby(book.lines, key=window.instant_of):
         lines = tuple(together)
         yield Posting(at, (*lines, *_saved(book, lines), *paid_by(lines, bills)))

@@ -7,15 +7,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from random import SystemRandom
 
 from tocsin_devstack.processes import command_line, end_leftover, spawn, stop, wait_until
 
 _BINARY = Path(sys.executable).parent / "nats-server"
 _START_LIMIT = timedelta(seconds=30)
 _ANSWER_LIMIT = 1.0  # seconds for one look at whether it answers
+_FIRST_OF_OUTGOING = 32_768  # Linux' net.ipv4.ip_local_port_range; elsewhere they begin higher
 
 
 class NatsServer:
@@ -126,8 +128,12 @@ def running_nats(directory: Path, *, port: int | None = None) -> Iterator[NatsSe
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 nobody listens on at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 nobody listens on at this moment, from below those that outgoing connections are given.
+
+    Such a connection would otherwise take it now and then before its server does.
+    """
+    while True:
+        port = SystemRandom().randrange(10_000, _FIRST_OF_OUTGOING)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

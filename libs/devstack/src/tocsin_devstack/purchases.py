@@ -27,7 +27,10 @@ POSTS_AFTER = timedelta(days=1, hours=6)
 
 @dataclass(frozen=True)
 class Line:
-    """One thing the bank will say. Lines with one key are one transaction; `settles` is the key of its pending form."""
+    """One thing the bank will say. Lines with one key are one transaction.
+
+    `settles` is the key of its pending form, which the bank may or may not name.
+    """
 
     key: str
     at: datetime
@@ -36,6 +39,7 @@ class Line:
     category: str
     status: TransactionStatus = TransactionStatus.POSTED
     settles: str | None = None
+    names_pending: bool = False
     is_estimate: bool = False
 
 
@@ -125,7 +129,8 @@ def _posted(pending: Line, price: Decimal, named: bool) -> Line:
         at=pending.at + POSTS_AFTER,
         amount=price,
         status=TransactionStatus.POSTED,
-        settles=pending.key if named else None,
+        settles=pending.key,
+        names_pending=named,
         is_estimate=False,
     )
 

@@ -5,7 +5,7 @@ Only the simulation and tests look behind the services' backs, to prove what the
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +27,7 @@ WAITING = ("pending", "held", "retrying", "unknown")
 class Delivered:
     """A delivery of a notification as it stands."""
 
+    id: UUID
     channel: str
     status: str
     reason: str | None
@@ -49,6 +50,11 @@ class Told:
     fired_at: datetime
     deliveries: tuple[Delivered, ...]
 
+    @property
+    def waiting(self) -> tuple[UUID, ...]:
+        """Its deliveries that have not ended."""
+        return tuple(delivery.id for delivery in self.deliveries if delivery.status in WAITING)
+
 
 @dataclass(frozen=True)
 class Books:
@@ -67,12 +73,12 @@ class Books:
 
 
 _TOLD = """
-    -- the notifications made in [$1, $2), and those made before of which a delivery was sent in it
+    -- the notifications made in [$1, $2) with all deliveries; of those made before, what was sent in it and those of $3
     SELECT n.id, n.user_id, n.kind, n.alert_name, n.title, n.message, n.metadata, n.fired_at,
-           d.channel, d.status, d.reason, d.due_at, d.created_at, d.sent_at
+           d.id AS delivery_id, d.channel, d.status, d.reason, d.due_at, d.created_at, d.sent_at
     FROM notifications n LEFT JOIN deliveries d ON d.partner_id = n.partner_id AND d.notification_id = n.id
     WHERE n.created_at >= $1 AND n.created_at < $2
-       OR d.sent_at >= $1 AND d.sent_at < $2 AND n.created_at < $1
+       OR (d.sent_at >= $1 AND d.sent_at < $2 OR d.id = ANY($3)) AND n.created_at < $1
     ORDER BY n.fired_at, n.id, d.channel
 """
 _FIRINGS = "SELECT id, kind FROM firings WHERE fired_at >= $1 AND fired_at < $2"
@@ -89,9 +95,12 @@ class Databases:
     def __init__(self, connections: Mapping[str, Connection]) -> None:
         self.of = connections
 
-    async def told(self, start: datetime, end: datetime) -> list[Told]:
-        """What was told in [start, end): new notifications, and older ones of which a delivery was sent in it."""
-        rows = await self.of["dispatcher"].fetch(_TOLD, start, end)
+    async def told(self, start: datetime, end: datetime, waiting: Collection[UUID]) -> list[Told]:
+        """What was told in [start, end): new notifications, and older ones with what became of their deliveries.
+
+        `waiting` are the deliveries that waited when it began: only a sent one says when it ended.
+        """
+        rows = await self.of["dispatcher"].fetch(_TOLD, start, end, list(waiting))
         by_id: dict[UUID, list[asyncpg.Record]] = {}
         for row in rows:
             by_id.setdefault(row["id"], []).append(row)
@@ -122,11 +131,7 @@ class Databases:
 
 def _told(rows: Sequence[asyncpg.Record]) -> Told:
     first = rows[0]
-    deliveries = tuple(
-        Delivered(row["channel"], row["status"], row["reason"], row["due_at"], row["created_at"], row["sent_at"])
-        for row in rows
-        if row["channel"] is not None
-    )
+    deliveries = tuple(_delivered(row) for row in rows if row["channel"] is not None)
     return Told(
         id=first["id"],
         user_id=first["user_id"],
@@ -137,6 +142,18 @@ def _told(rows: Sequence[asyncpg.Record]) -> Told:
         context=json.loads(first["metadata"]),
         fired_at=first["fired_at"],
         deliveries=deliveries,
+    )
+
+
+def _delivered(row: asyncpg.Record) -> Delivered:
+    return Delivered(
+        id=row["delivery_id"],
+        channel=row["channel"],
+        status=row["status"],
+        reason=row["reason"],
+        due_at=row["due_at"],
+        created_at=row["created_at"],
+        sent_at=row["sent_at"],
     )
 
 

@@ -1,7 +1,7 @@
 """Runs a simulation from nothing: servers in a temporary folder, databases, the stack, the account, the sum."""
 
 import gc
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tocsin_devstack.bank import Bank
+from tocsin_devstack.contracts import provider_documents
+from tocsin_devstack.faults import CallbackFault, CallFault
 from tocsin_devstack.frontend import Frontend
 from tocsin_devstack.nats import running_nats
 from tocsin_devstack.postgres import SERVICES, Databases, PostgresServer, role_of, running_postgres
@@ -23,7 +25,7 @@ from tocsin_devstack.scenario import PARTNER_ID, Scenario
 from tocsin_devstack.server import Account
 from tocsin_devstack.simulation import Lived, World, live
 from tocsin_devstack.stack import Stack, stack
-from tocsin_devstack.summary import Summary, summed_up
+from tocsin_devstack.summary import summed_up
 from tocsin_kit.clock import Clock, SteppedClock
 from tocsin_kit.postgres.migrate import migrate
 from tocsin_kit.telemetry.logs import configure_logs
@@ -31,11 +33,13 @@ from tocsin_kit.telemetry.logs import configure_logs
 LOG_HASH_KEY = "simulation"
 
 
-def rehearse(scenario: Scenario, seed: int, clock: Clock, began: datetime) -> str:
+def rehearse(
+    scenario: Scenario, seed: int, clock: Clock, began: datetime, faults: Sequence[CallFault | CallbackFault] = ()
+) -> str:
     """Live through a scenario, print the account and the sum, and answer what failed: empty when nothing did.
 
-    `clock` is the real one, `began` when the command began by it. Servers are started from here, the main thread, and
-    end with it, however it ends.
+    `clock` is the real one, `began` when the command began by it, `faults` what the simulated providers do wrong.
+    Servers are started from here, the main thread, and end with it, however it ends.
     """
     console = Console()
     configure_logs("ERROR", LOG_HASH_KEY)
@@ -49,23 +53,33 @@ def rehearse(scenario: Scenario, seed: int, clock: Clock, began: datetime) -> st
         task = progress.add_task("days", total=scenario.days)
         report = Report(console, scenario)
         lived, providers = uvloop.run(
-            _lived(postgres, broker.url, scenario, seed, report, lambda: progress.advance(task))
+            _lived(postgres, broker.url, scenario, seed, faults, report, lambda: progress.advance(task))
         )
         summary = summed_up(lived.facts, lived.books, providers, scenario.days, clock.now() - began)
     report.closing(summary.as_json())
-    return _complaint(summary)
+    return summary.complaint
 
 
 async def _lived(
-    postgres: PostgresServer, nats_url: str, scenario: Scenario, seed: int, report: Report, day_done: Callable[[], None]
+    postgres: PostgresServer,
+    nats_url: str,
+    scenario: Scenario,
+    seed: int,
+    faults: Sequence[CallFault | CallbackFault],
+    report: Report,
+    day_done: Callable[[], None],
 ) -> tuple[Lived, tuple[Account, ...]]:
     urls = await _migrated(postgres)
     behind_their_backs = {service: postgres.url(role_of(service)) for service in SERVICES}
     async with (
-        stack(urls, nats_url, clock=SteppedClock(scenario.starts_at), seed=seed) as running,
+        stack(
+            urls, nats_url, clock=SteppedClock(scenario.starts_at), seed=seed, contracts=provider_documents()
+        ) as running,
         reading(behind_their_backs) as databases,
         _streams(nats_url) as streams,
     ):
+        for fault in faults:
+            running.faults.order(fault)
         world = World(running, _bank(running), _frontend(running, scenario), databases, streams)
         gc.freeze()  # what four services have loaded stays: no need to look through it again and again
         lived = await live(world, scenario, report, day_done)
@@ -96,13 +110,3 @@ async def _streams(nats_url: str) -> AsyncIterator[JetStreamContext]:
         yield client.jetstream()
     finally:
         await client.close()
-
-
-def _complaint(summary: Summary) -> str:
-    """What failed, in a sentence; empty when nothing did."""
-    if summary.succeeded:
-        return ""
-    silent = ", ".join(kind.value for kind in summary.silent)
-    return f"failed: {summary.lost} lost, {summary.duplicated} duplicated" + (
-        f", nothing from {silent}" if silent else ""
-    )

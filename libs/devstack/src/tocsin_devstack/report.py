@@ -46,14 +46,15 @@ class Report:
             self._line(Text(f"  nobody asks for {kind.value}: the data gives it nothing to say", style="red"))
 
     def day(self, number: int, day: date, told: Sequence[Told], begins: datetime) -> None:
-        """One day: new notifications with their deliveries, then what was held before and went out."""
-        quiet = "" if told else ": nothing to say"
+        """One day: new notifications with their deliveries, then what became of deliveries that waited before."""
+        news = [one for one in told if one.fired_at >= begins or len(one.waiting) < len(one.deliveries)]
+        quiet = "" if news else ": nothing to say"
         self._line(Text(f"\n{day:%a %d %b %Y}, day {number} of {self._scenario.days}{quiet}", style="bold"))
-        for one in told:
+        for one in news:
             if one.fired_at >= begins:
                 self._new(one)
             else:
-                self._released(one, begins)
+                self._waited(one, begins)
 
     def closing(self, summary: Mapping[str, object]) -> None:
         """The last line: the books as JSON."""
@@ -72,13 +73,15 @@ class Report:
         line.append(Text(", ").join(_delivery(delivery, zone) for delivery in order))
         self._line(line)
 
-    def _released(self, told: Told, begins: datetime) -> None:
-        zone = self._zones[told.user_id]
+    def _waited(self, told: Told, begins: datetime) -> None:
+        zone, name = self._zones[told.user_id], self._names[told.user_id]
         for delivery in told.deliveries:
+            if delivery.id in told.waiting:
+                continue
+            line = f"  to {name}, no longer waiting: {told.title}: "
             if delivery.sent_at is not None and delivery.sent_at >= begins:
-                when = _clock(delivery.sent_at, zone)
-                line = f"  {when} to {self._names[told.user_id]}, held until then: {told.title}: "
-                self._line(Text(line).append(_delivery(delivery, zone)))
+                line = f"  {_clock(delivery.sent_at, zone)} to {name}, waiting until then: {told.title}: "
+            self._line(Text(line).append(_delivery(delivery, zone)))
 
     def _line(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True)

@@ -71,7 +71,10 @@ class Account:
 
 @dataclass(frozen=True)
 class Transaction:
-    """One line of an account. Negative is money out; `source` says where a reader finds it (a line of a file)."""
+    """One line of an account. Negative is money out; `source` says where a reader finds it (a line of a file).
+
+    `settles` is the pending form of the same purchase. The bank may or may not name it: `pending_transaction_id`.
+    """
 
     id: int
     user_id: int
@@ -86,6 +89,7 @@ class Transaction:
     status: TransactionStatus
     balance_after: Decimal | None
     source: str
+    settles: int | None = None
     pending_transaction_id: int | None = None
     is_estimate: bool = False
 
@@ -119,7 +123,7 @@ class Budget:
 class Bill:
     """A monthly bill: `due_on` is any of its due dates, `paid_through` the last one that is paid.
 
-    `sources` says which earlier payments it was made from.
+    `payee` is the merchant of the payments it was made from.
     """
 
     id: int
@@ -129,7 +133,7 @@ class Bill:
     amount: Decimal
     due_on: date
     paid_through: date | None
-    sources: tuple[str, ...] = ()
+    payee: str
 
 
 Fact: TypeAlias = Profile | Account | Transaction | Goal | Budget | Bill

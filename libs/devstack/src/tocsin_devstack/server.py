@@ -52,6 +52,9 @@ class Refused:
     status: int
     reasons: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.status} {'; '.join(self.reasons)}"
+
 
 class Account:
     """What one provider knows of us: every message it took, and how often for each delivery."""

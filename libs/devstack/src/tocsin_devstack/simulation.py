@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import TypeAlias
+from uuid import UUID
 
 from nats.js import JetStreamContext
 
@@ -61,12 +62,15 @@ async def live(world: World, scenario: Scenario, report: Report, day_done: Calla
     """
     facts = await _begin(world, scenario)
     report.opening(facts)
+    waiting: frozenset[UUID] = frozenset()
     for number, day in enumerate(_days(scenario), start=1):
         begins = local_instant(day, time(), scenario.time_zone)
         ends = local_instant(day + timedelta(days=1), time(), scenario.time_zone)
         facts += await _live_a_day(world, _events(scenario, begins, ends), ends - JUST_BEFORE)
         await prove_quiet(world.databases, world.streams, world.stack.clock.now())
-        report.day(number, day, await world.databases.told(begins, ends), begins)
+        told = await world.databases.told(begins, ends, waiting)
+        report.day(number, day, told, begins)
+        waiting = frozenset(delivery for one in told for delivery in one.waiting)
         day_done()
     return Lived(facts, await world.databases.books(scenario.starts_at, scenario.ends_at))
 

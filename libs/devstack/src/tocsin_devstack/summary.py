@@ -1,6 +1,6 @@
 """What a simulation comes to: the one line of JSON it ends with, and whether that is a success."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +14,8 @@ class Summary:
     """Facts: all accepted, history included. Firings, notifications, deliveries: made within the days.
 
     Lost: firings without a notification, and planned deliveries in no final or waiting state. Duplicated: calls a
-    provider accepted beyond one per delivery, and notifications beyond one per firing.
+    provider accepted beyond one per delivery, and notifications beyond one per firing. Refused: each call that a
+    provider answered with an error of its own, with what was wrong.
     """
 
     facts: int
@@ -23,6 +24,7 @@ class Summary:
     deliveries: Mapping[str, Mapping[str, int]]
     lost: int
     duplicated: int
+    refused: tuple[str, ...]
     days: int
     took: timedelta
 
@@ -32,9 +34,16 @@ class Summary:
         return tuple(kind for kind in Kind if not self.firings.get(kind))
 
     @property
-    def succeeded(self) -> bool:
-        """Nothing lost, nothing doubled, every kind heard."""
-        return not self.lost and not self.duplicated and not self.silent
+    def complaint(self) -> str:
+        """What failed, in a sentence; empty when nothing did."""
+        failures = []
+        if self.lost or self.duplicated:
+            failures.append(f"{self.lost} lost, {self.duplicated} duplicated")
+        if self.refused:
+            failures.append(f"{len(self.refused)} calls refused as invalid, the first by {self.refused[0]}")
+        if self.silent:
+            failures.append(f"nothing from {', '.join(kind.value for kind in self.silent)}")
+        return f"failed: {', '.join(failures)}" if failures else ""
 
     def as_json(self) -> Mapping[str, object]:
         """The keys that whoever runs the simulation reads."""
@@ -52,7 +61,7 @@ class Summary:
         }
 
 
-def summed_up(facts: int, books: Books, providers: Iterable[Account], days: int, took: timedelta) -> Summary:
+def summed_up(facts: int, books: Books, providers: Sequence[Account], days: int, took: timedelta) -> Summary:
     """The summary of the books and of what the simulated providers accepted."""
     return Summary(
         facts=facts,
@@ -61,6 +70,7 @@ def summed_up(facts: int, books: Books, providers: Iterable[Account], days: int,
         deliveries=books.deliveries,
         lost=books.lost,
         duplicated=books.surplus + sum(_accepted_twice(account, books.delivery_ids) for account in providers),
+        refused=tuple(str(refusal) for account in providers for refusal in account.refused),
         days=days,
         took=took,
     )

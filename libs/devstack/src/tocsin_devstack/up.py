@@ -22,6 +22,7 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.console import Console
 
+from tocsin_devstack.contracts import provider_documents
 from tocsin_devstack.home import Home, NoFreePort, Places
 from tocsin_devstack.nats import running_nats
 from tocsin_devstack.postgres import SERVICES, AlreadyRunning, Databases, PostgresServer, running_postgres
@@ -123,6 +124,7 @@ def _simulator_settings(home: Home, places: Places, secrets: Secrets) -> Simulat
         twilio_account_sid=secrets.twilio_account_sid,
         twilio_auth_token=secrets.twilio_auth_token,
         public_url=places.url,
+        contracts=provider_documents(),
     )
     home.write_private(home.simulators, settings.model_dump_json(indent=2))
     return settings
@@ -139,7 +141,6 @@ def _wiring(
         sendgrid_url=f"http://127.0.0.1:{places.sendgrid}",
         sendgrid_public_key=simulated.sendgrid(Activity()).public_key,
         twilio_url=f"http://127.0.0.1:{places.twilio}",
-        environment="dev",
         targets={service: target_of([port]) for service, port in places.grpc.items()},
         metrics_ports={service: port for service, port in places.admin.items() if service != "gateway"},
     )

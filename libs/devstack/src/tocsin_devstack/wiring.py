@@ -68,7 +68,6 @@ class Wiring:
     sendgrid_url: str
     sendgrid_public_key: str
     twilio_url: str
-    environment: str = "test"
     targets: Mapping[str, str] = field(default_factory=dict)
     metrics_ports: Mapping[str, int] = field(default_factory=dict)
     otlp_endpoint: str | None = None
@@ -76,7 +75,7 @@ class Wiring:
     def of(self, service: str, *, grpc_port: int = 0, admin_port: int = 0, http_port: int = 0) -> dict[str, str]:
         """The environment of one service."""
         told = {
-            "TOCSIN_ENV": self.environment,
+            "TOCSIN_ENV": "dev",
             "DATABASE_URL": self.database_urls[service],
             "NATS_URL": self.nats_url,
             "TOCSIN_GRPC_PORT": str(grpc_port),
