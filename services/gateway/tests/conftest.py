@@ -119,7 +119,7 @@ async def start(make_database: MakeDatabase, broker_url: str, clock: SteppedCloc
             target = f"127.0.0.1:{services.port}"
             settings = GatewaySettings.model_validate(
                 {
-                    "TOCSIN_ENV": "test",
+                    "TOCSIN_ENV": "dev",
                     "DATABASE_URL": database_url,
                     "NATS_URL": broker_url,
                     "TOCSIN_JWT_SECRET": SECRET,

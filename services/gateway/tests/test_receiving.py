@@ -1,24 +1,32 @@
 """Callbacks: verified, stored first, answered, handed on; jobs that look after them."""
 
+import asyncio
 import base64
 import hmac
 from datetime import timedelta
 from hashlib import sha1
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import nats
+import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tocsin.events.v1 import events_pb2
+from tocsin_gateway import app
+from tocsin_gateway.callbacks import receiving
 from tocsin_gateway.callbacks.handing_on import audit, forget_old
 from tocsin_gateway.doors.translate import receipt
+from tocsin_gateway.store import ledger as ledgers
 from tocsin_gateway.store import tables
 from tocsin_gateway.store.ledger import CallbackLedger
+from tocsin_kit.messaging.consumer import Consumer
+from tocsin_kit.messaging.jobs import job_consumers
 from tocsin_kit.postgres.outbox import Outbox
 
-from .conftest import TWILIO_TOKEN, Gateway
+from .conftest import TWILIO_TOKEN, Gateway, Start
 
 PATH = "/webhooks/twilio/status?delivery=1"
 FORM = b"MessageSid=SM1&MessageStatus=delivered&ErrorCode="
@@ -89,6 +97,43 @@ async def test_a_callback_that_cannot_be_stored_is_503_so_that_it_comes_again(ru
     assert len(await rows(running_gateway)) == 1
 
 
+async def test_a_database_that_hangs_is_a_503_in_time_and_readiness_says_so(
+    running_gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "STORE_LIMIT", timedelta(seconds=0.5))
+    connection = await asyncpg.connect(running_gateway.database_url)
+    try:
+        async with asyncio.timeout(10):
+            hanging = connection.transaction()
+            await hanging.start()
+            await connection.execute("LOCK TABLE callbacks, alembic_version IN ACCESS EXCLUSIVE MODE")
+            assert await post(running_gateway, signature()) == 503
+            async with running_gateway.http.get(running_gateway.url + "/readyz") as answer:
+                assert (answer.status, await answer.text()) == (503, "no answer within 2 s\n")
+            await hanging.rollback()
+    finally:
+        await connection.close()
+    assert await post(running_gateway, signature()) == 204
+    assert len(await rows(running_gateway)) == 1
+
+
+async def test_a_body_that_does_not_come_is_a_408_and_ends_the_connection(
+    running_gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "BODY_LIMIT", timedelta(seconds=0.2))
+    url = make_url(running_gateway.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    try:
+        async with asyncio.timeout(10):
+            writer.write(b"POST /webhooks/sendgrid HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n[{")
+            answer = await reader.read()
+    finally:
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+    assert b"application/problem+json" in answer, answer
+    assert b'"reason":"deadline_exceeded"' in answer, answer
+
+
 async def test_what_the_dispatcher_does_not_know_is_handed_on_again_and_the_rest_not_asked_twice(
     running_gateway: Gateway,
 ) -> None:
@@ -116,3 +161,17 @@ async def test_what_the_dispatcher_does_not_know_is_handed_on_again_and_the_rest
         await engine.dispose()
     assert (young.asked, first.asked, first.handed_on_again, second.asked) == (0, 3, 1, 1)
     assert asked == [ids, [ids[1]]]
+
+
+async def test_the_setting_says_how_many_jobs_are_done_side_by_side(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Consumer] = []
+
+    def noted(*given: Any, **more: Any) -> list[Consumer]:
+        made.extend(job_consumers(*given, **more))
+        return made
+
+    monkeypatch.setattr(app, "job_consumers", noted)
+    async with start(WORKER_CONCURRENCY="3"):
+        assert [consumer._concurrency for consumer in made] == [3] * 4

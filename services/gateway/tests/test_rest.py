@@ -1,13 +1,21 @@
 """REST over HTTP: statuses, problems, limits, headers."""
 
 import asyncio
+import logging
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import pytest
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from structlog.testing import capture_logs
 
 from tocsin.alerts.v1 import alert_pb2, fact_pb2
 from tocsin.notifications.v1 import notification_pb2
+from tocsin_gateway import rest
+from tocsin_gateway.rest import RestApi
 from tocsin_kit.rpc.caller import Scope
 from tocsin_kit.rpc.errors import FieldViolation, Reason, TocsinError, invalid_fields
 
@@ -106,6 +114,38 @@ async def test_what_is_wrong_is_a_problem_that_says_so(running_gateway: Gateway)
         answered, body, _ = await running_gateway.call(verb, path, **sent)
         assert (answered, body["reason"]) == (status, reason), (verb, path, sent, body)
         assert [error["field"] for error in body["errors"]] == ([at_fault] if at_fault else []), body
+
+
+async def test_an_error_that_nobody_expected_is_a_problem_that_tells_nothing_and_is_logged_once(
+    running_gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_api: RestApi, _request: Request) -> None:
+        raise RuntimeError("a secret of ours")
+
+    monkeypatch.setattr(RestApi, "_match", fail)
+    with capture_logs() as lines, caplog.at_level(logging.INFO):
+        status, body, headers = await running_gateway.call("GET", "/api/v2/alerts", headers={"X-Request-Id": "r-1"})
+    assert (status, body["status"], body["reason"]) == (500, 500, "internal")
+    assert (headers["Content-Type"], headers["X-Request-Id"]) == ("application/problem+json", "r-1")
+    assert "secret" not in str(body)
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["request_failed"]
+    assert [line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR] == []
+
+
+async def test_an_answer_that_fails_half_way_is_cut_off(
+    running_gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def half() -> AsyncIterator[bytes]:
+        yield b'{"alerts":['
+        raise RuntimeError("the rest is gone")
+
+    async def count(_request: Any, _metadata: dict[str, str]) -> notification_pb2.CountUnreadResponse:
+        return notification_pb2.CountUnreadResponse(count=2)
+
+    running_gateway.services.behaviours["CountUnread"] = count
+    monkeypatch.setattr(rest, "Response", lambda *_given, **_more: StreamingResponse(half()))
+    with pytest.raises(aiohttp.ClientError):
+        await running_gateway.call("GET", "/api/v2/notifications/unread-count")
 
 
 async def test_an_expired_token_is_told_apart(running_gateway: Gateway) -> None:

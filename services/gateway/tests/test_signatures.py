@@ -1,8 +1,9 @@
-"""Providers' signatures: the published vectors, and every change of one byte."""
+"""Providers' signatures: the published vectors, every change of one byte, and their age."""
 
 import base64
 import hmac
 import json
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha1
 from pathlib import Path
@@ -15,15 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tocsin_gateway.callbacks.signatures import SendGridSignature, TwilioSignature
+from tocsin_gateway.callbacks.signatures import SIGNATURE_LIFE, SendGridSignature, TwilioSignature
+from tocsin_kit.clock import SteppedClock
 
 URL = "https://alerts.example/webhooks/twilio/status?d=1&a=2"
 
 
 def test_the_published_vectors_of_sendgrid_are_judged_as_published(contracts: Path) -> None:
     vectors = json.loads((contracts / "signature_vectors.json").read_text())["sendgrid_event_webhook"]["vectors"]
+    recorded = SteppedClock(datetime.fromtimestamp(1600112502, UTC))  # the vectors' own timestamp
     for vector in vectors:
-        verdict = SendGridSignature([vector["public_key"]]).is_valid(
+        verdict = SendGridSignature([vector["public_key"]], recorded).is_valid(
             _sendgrid_headers(vector["signature"], vector["timestamp"]), "", vector["body"].encode()
         )
         assert verdict == vector["valid"], vector["name"]
@@ -60,6 +63,12 @@ def public_key(key: ec.EllipticCurvePrivateKey) -> str:
 
 
 BODY = b'[{"event":"delivered","sg_event_id":"abc"}]\r\n'
+SIGNED_AT = datetime.fromtimestamp(1700000000, UTC)
+
+
+def sendgrid(*public_keys: str, now: datetime = SIGNED_AT) -> SendGridSignature:
+    """What judges SendGrid's callbacks at an instant."""
+    return SendGridSignature(public_keys, SteppedClock(now))
 
 
 @cache
@@ -77,9 +86,9 @@ def _sendgrid_headers(signature: str, timestamp: str) -> dict[str, str]:
 
 def test_a_key_in_rotation_is_accepted_beside_the_other() -> None:
     other = public_key(ec.generate_private_key(ec.SECP256R1()))
-    both = SendGridSignature([other, public_key(sendgrid_key())])
+    both = sendgrid(other, public_key(sendgrid_key()))
     assert both.is_valid(_sendgrid_headers(signed(), "1700000000"), "", BODY)
-    assert not SendGridSignature([other]).is_valid(_sendgrid_headers(signed(), "1700000000"), "", BODY)
+    assert not sendgrid(other).is_valid(_sendgrid_headers(signed(), "1700000000"), "", BODY)
 
 
 @settings(max_examples=200, deadline=None)
@@ -89,7 +98,35 @@ def test_one_changed_byte_makes_a_sendgrid_callback_forged(data: st.DataObject) 
     which = data.draw(st.integers(0, 2))
     parts[which] = _changed(data, parts[which])
     headers = _sendgrid_headers(parts[0].decode("latin-1"), parts[1].decode("latin-1"))
-    assert not SendGridSignature([public_key(sendgrid_key())]).is_valid(headers, "", parts[2])
+    assert not sendgrid(public_key(sendgrid_key())).is_valid(headers, "", parts[2])
+
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("age", "is_valid"),
+    [
+        # SendGrid repeats what was not taken for 24 hours, with the signature it had or a new one
+        (timedelta(hours=24), True),
+        (SIGNATURE_LIFE, True),
+        (SIGNATURE_LIFE + SECOND, False),
+        # our clock is behind theirs
+        (-SIGNATURE_LIFE, True),
+        (-SIGNATURE_LIFE - SECOND, False),
+        (timedelta(days=3650), False),
+    ],
+)
+def test_a_signature_has_its_day(age: timedelta, is_valid: bool) -> None:
+    signature = sendgrid(public_key(sendgrid_key()), now=SIGNED_AT + age)
+    assert signature.is_valid(_sendgrid_headers(signed(), "1700000000"), "", BODY) is is_valid
+
+
+@pytest.mark.parametrize("timestamp", ["", "soon", "1700000000.5", "9" * 40, "9" * 5000, "-1", "٣"])
+def test_a_timestamp_that_is_no_time_of_these_days_is_forged_though_it_is_signed(timestamp: str) -> None:
+    signature = base64.b64encode(sendgrid_key().sign(timestamp.encode() + BODY, ec.ECDSA(hashes.SHA256()))).decode()
+    headers = _sendgrid_headers(signature, timestamp)
+    assert not sendgrid(public_key(sendgrid_key())).is_valid(headers, "", BODY)
 
 
 FORM = urlencode([("MessageSid", "SM1"), ("ErrorCode", ""), ("X", "1"), ("X", "2")]).encode()
@@ -129,20 +166,28 @@ MALFORMED = ["", "=", "!!!", "é", "A", "AAAA", "\x00", signed() + "=", signed()
 
 @pytest.mark.parametrize("signature", MALFORMED)
 def test_a_malformed_signature_is_forged_and_no_error(signature: str) -> None:
-    assert not SendGridSignature([public_key(sendgrid_key())]).is_valid(
-        _sendgrid_headers(signature, "1700000000"), "", BODY
-    )
+    assert not sendgrid(public_key(sendgrid_key())).is_valid(_sendgrid_headers(signature, "1700000000"), "", BODY)
     assert not TwilioSignature(["new"]).is_valid(_twilio_headers(signature), URL, FORM)
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"a=%FF", b"&".join([b"a=1"] * 5000), "é=1".encode()])
 def test_a_body_that_is_no_text_is_forged_and_no_error(body: bytes) -> None:
-    assert not SendGridSignature([public_key(sendgrid_key())]).is_valid(_sendgrid_headers(signed(), "1"), "", body)
+    assert not sendgrid(public_key(sendgrid_key())).is_valid(_sendgrid_headers(signed(), "1700000000"), "", body)
     assert not TwilioSignature(["new"]).is_valid(_twilio_headers(twilio_signature("new")), URL, body)
 
 
+JSON_BODIES = [b'{"MessageSid":"SM1"}', b"[]", b"7", b"", b"\xff"]
+
+
+@pytest.mark.parametrize("body", JSON_BODIES)
+def test_json_that_nothing_in_the_url_speaks_for_is_forged_and_no_error(body: bytes) -> None:
+    over_url = base64.b64encode(hmac.new(b"new", URL.encode(), sha1).digest()).decode()
+    headers = {**_twilio_headers(over_url), "content-type": "application/json; charset=utf-8"}
+    assert not TwilioSignature(["new"]).is_valid(headers, URL, body)
+
+
 def test_without_a_key_nothing_is_accepted() -> None:
-    assert not SendGridSignature([]).is_valid(_sendgrid_headers(signed(), "1700000000"), "", BODY)
+    assert not sendgrid().is_valid(_sendgrid_headers(signed(), "1700000000"), "", BODY)
     assert not TwilioSignature([]).is_valid(_twilio_headers(twilio_signature("new")), URL, FORM)
 
 

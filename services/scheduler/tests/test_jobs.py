@@ -1,18 +1,21 @@
 """Jobs from asked for to done or dead, over a real database."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin_devstack.fixtures import NOON
 from tocsin_kit.messaging.jobs import JobOrder
+from tocsin_kit.messaging.streams import apply_to
 from tocsin_kit.postgres.idempotency import RequestKey
 from tocsin_kit.rpc.errors import Reason, TocsinError
 from tocsin_scheduler.desk import Once
-from tocsin_scheduler.jobs import LOST, JobState, WorkClass
+from tocsin_scheduler.jobs import LOST, Job, JobState, WorkClass
 from tocsin_scheduler.measuring import type_stats
 from tocsin_scheduler.reports import Failed, Report, Started, Succeeded
 from tocsin_scheduler.retention import Retention
@@ -23,6 +26,7 @@ from .bench import Bench
 from .conftest import MakeBench
 
 SECOND = timedelta(seconds=1)
+LIMIT = timedelta(seconds=30)
 ONCE = Once(RequestKey(0, "operator", "TriggerJob", "r1"), b"hash")
 
 
@@ -121,8 +125,127 @@ async def test_a_job_is_dead_after_its_attempts_and_a_person_can_retry_it(bench:
     assert refused.value.reason is Reason.STATE_CONFLICT
 
 
+async def test_a_queued_job_is_not_taken_for_lost_while_its_message_is_still_here(bench: Bench) -> None:
+    job = await bench.desk.trigger("", 42, 1, None)
+    for n in range(1, 6):
+        bench.clock.advance(timedelta(seconds=30))
+        assert await bench.overseer.round() == NOON + (n + 1) * timedelta(seconds=30)
+    waiting = await bench.job(job.id)
+    assert (waiting.state, waiting.attempt, waiting.errors) == (JobState.QUEUED, 1, ())
+    assert await bench.messages() == [f"{job.id}:1"]
+    await bench.publish_all()
+    bench.clock.advance(timedelta(seconds=30))
+    await bench.overseer.round()
+    assert [error.reason for error in (await bench.job(job.id)).errors] == [LOST]
+
+
+async def test_a_tick_at_the_moment_of_a_retry_makes_it_a_conflict_and_no_error(bench: Bench) -> None:
+    await bench.only("sweep")
+    await bench.ticker.round()
+    (dead,) = await bench.jobs()
+    await bench.tell(dead, Failed(False, "x"))
+    bench.clock.advance(timedelta(minutes=5))
+    async with bench.engine.begin() as ticking:
+        assert await bench.ticker._tick_in(ticking, bench.clock.now())
+        retrying = asyncio.create_task(bench.desk.retry(dead.id))
+        await bench.until_somebody_waits_for_a_lock()
+    with pytest.raises(TocsinError) as refused:
+        await retrying
+    assert refused.value.reason is Reason.STATE_CONFLICT
+    assert sorted(job.state for job in await bench.jobs()) == [JobState.DEAD, JobState.QUEUED]
+
+
+async def test_jobs_that_another_replica_has_are_left_to_it(make_bench: MakeBench) -> None:
+    one, other = await make_bench(), await make_bench()
+    job = await one.desk.trigger("", 42, 1, None)
+    await one.tell(job, Started())
+    one.clock.advance(timedelta(seconds=30))
+    async with other.engine.begin() as held:
+        assert await job_rows.claim_due(held, one.clock.now(), 10)
+        assert await one.overseer.round() is None
+    assert await one.overseer.round() is not None
+    assert (await one.job(job.id)).state is JobState.RETRYING
+
+
+async def test_a_due_job_that_is_locked_here_is_seen_to_behind_it_though_nobody_polls(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await bench.desk.trigger("", 42, 1, None)
+    await bench.publish_all()
+    await bench.tell(job, Started())
+    bench.clock.advance(timedelta(seconds=30))
+    save, has_locked, may_go_on = job_rows.save, asyncio.Event(), asyncio.Event()
+
+    async def slow(connection: AsyncConnection, changed: Sequence[Job]) -> None:
+        if not has_locked.is_set():
+            has_locked.set()
+            await may_go_on.wait()
+        await save(connection, changed)
+
+    monkeypatch.setattr(job_rows, "save", slow)
+    telling = asyncio.create_task(bench.tell(job, Started(), 2))
+    await has_locked.wait()
+    async with bench.overseeing():
+        await bench.activity.until_quiet(LIMIT)
+        assert (await bench.job(job.id)).state is JobState.RUNNING
+        may_go_on.set()
+        await telling
+        await bench.activity.until_quiet(LIMIT)
+        assert (await bench.job(job.id)).state is JobState.RETRYING
+
+
+async def test_who_locks_a_schedule_or_a_job_rings_behind_it_also_when_refused(bench: Bench) -> None:
+    await bench.only("sweep")
+    job = await bench.desk.run("sweep", None)
+    for refused in (bench.desk.retry(job.id), bench.desk.cancel(UUID(int=1)), bench.desk.run("nothing", None)):
+        for bell in (bench.ticker_bell, bench.overseer_bell):
+            assert bell.is_set()
+            bell.clear()
+        with pytest.raises(TocsinError):
+            await refused
+    assert bench.ticker_bell.is_set()
+
+
+async def test_a_cancelled_job_is_never_done(bench: Bench, broker_url: str) -> None:
+    await apply_to(broker_url)
+    cancelled, other = [await bench.desk.trigger("", user, 1, None) for user in (1, 2)]
+    assert (await bench.desk.cancel(cancelled.id)).state is JobState.CANCELLED
+    assert bench.activity.busy() == {"outbox.scheduler": 1}
+    async with bench.working(broker_url) as done:
+        await bench.activity.until_quiet(LIMIT)
+    assert [order.id for order in done] == [other.id]
+    states = [(await bench.job(job.id)).state for job in (cancelled, other)]
+    assert states == [JobState.CANCELLED, JobState.SUCCEEDED]
+
+
+async def test_a_job_that_was_handed_out_is_not_cancelled_but_done(bench: Bench, broker_url: str) -> None:
+    await apply_to(broker_url)
+    job = await bench.desk.trigger("", 1, 1, None)
+    async with bench.relaying(broker_url):
+        await bench.until_published()
+    with pytest.raises(TocsinError) as refused:
+        await bench.desk.cancel(job.id)
+    assert refused.value.reason is Reason.STATE_CONFLICT
+    async with bench.working(broker_url) as done:
+        await bench.activity.until_quiet(LIMIT)
+    assert [order.id for order in done] == [job.id]
+    assert (await bench.job(job.id)).state is JobState.SUCCEEDED
+
+
+async def test_a_job_whose_message_a_relay_has_in_hand_is_not_cancelled(bench: Bench) -> None:
+    job = await bench.desk.trigger("", 1, 1, None)
+    async with bench.engine.begin() as relay:
+        await relay.execute(select(tables.outbox).with_for_update())
+        async with asyncio.timeout(10):
+            with pytest.raises(TocsinError) as refused:
+                await bench.desk.cancel(job.id)
+    assert refused.value.reason is Reason.STATE_CONFLICT
+    assert (await bench.job(job.id)).state is JobState.QUEUED
+
+
 async def test_only_a_job_that_has_not_begun_can_be_cancelled(bench: Bench) -> None:
     first, second = [await bench.desk.trigger("", user, 1, None) for user in (1, 2)]
+    await bench.tell(first, Failed(True, "database away"))
     assert (await bench.desk.cancel(first.id)).state is JobState.CANCELLED
     await bench.tell(second, Started())
     with pytest.raises(TocsinError) as refused:

@@ -108,6 +108,15 @@ def test_missed_times_become_what_the_policy_says(
     assert now < tick.next_run_at <= now + 5 * MINUTE
 
 
+def test_exactly_a_minute_late_the_first_of_two_times_runs_and_the_second_waits_for_it() -> None:
+    every_minute = replace(schedule(CatchUp.ALL), cron="* * * * *")
+    tick = plan(every_minute, NOON + MINUTE)
+    assert [(run.run_at, run.outcome, run.late) for run in tick.runs] == [
+        (NOON, RunOutcome.QUEUED, False),
+        (NOON + MINUTE, RunOutcome.WAITING, False),
+    ]
+
+
 def test_a_long_outage_of_an_all_schedule_is_taken_in_bit_by_bit_without_a_hole() -> None:
     now = NOON + timedelta(days=10)
     first = plan(schedule(CatchUp.ALL), now)
@@ -144,7 +153,12 @@ def test_a_failure_for_good_is_dead_at_once() -> None:
 
 def test_the_late_success_of_an_attempt_taken_for_lost_counts() -> None:
     lost = failed(job(), 1, "silent", NOON, retryable=True, random=Random(1))
-    assert told(queued_again(lost, NOON), report(Succeeded({}), attempt=1)).state is JobState.SUCCEEDED
+    again = queued_again(lost, NOON)
+    assert told(again, report(Succeeded({}), attempt=1)).state is JobState.SUCCEEDED
+    dead = failed(again, 2, "silent", NOON, retryable=True, random=Random(1))
+    done = told(dead, report(Succeeded({"fired": 2}), attempt=2))
+    assert (dead.state, done.state, done.result) == (JobState.DEAD, JobState.SUCCEEDED, {"fired": 2})
+    assert [error.reason for error in done.errors] == ["silent", "silent"]
 
 
 @pytest.mark.parametrize("event", [Started(), Progress(1, 2), Failed(True, "x")])
@@ -162,11 +176,15 @@ EVENTS = st.one_of(
 
 
 @given(st.lists(st.builds(report, EVENTS, st.integers(1, 3), st.integers(1, 5)), max_size=8))
-def test_whatever_comes_in_whatever_order_a_job_that_ended_stays_as_it_ended(reports: list[Report]) -> None:
+def test_whatever_comes_in_whatever_order_a_job_that_ended_stays_as_it_ended_but_for_work_done_after_all(
+    reports: list[Report],
+) -> None:
     current = job()
     for one in reports:
         following = told(current, one)
-        if has_ended(current):
+        if current.state is JobState.DEAD and isinstance(one.event, Succeeded):
+            assert following.state is JobState.SUCCEEDED
+        elif has_ended(current):
             assert following is current
         assert (following.deadline_at is not None) == (following.state in {JobState.QUEUED, JobState.RUNNING})
         assert (following.retry_at is not None) == (following.state is JobState.RETRYING)

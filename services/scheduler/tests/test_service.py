@@ -60,7 +60,7 @@ class Service:
         """Return when nothing is under way."""
         await self.activity.until_quiet(_LIMIT, self.clock.now())
 
-    async def update(self, name: str, mask: list[str], **values: object) -> schedule_pb2.Schedule:
+    async def update(self, name: str, mask: list[str], /, **values: object) -> schedule_pb2.Schedule:
         """Change fields of a schedule."""
         request = schedule_pb2.UpdateScheduleRequest(
             name=name,
@@ -75,7 +75,7 @@ async def service(make_database: MakeDatabase, broker_url: str, clock: SteppedCl
     """One scheduler."""
     await apply_to(broker_url)
     settings = SchedulerSettings(
-        env=Environment.TEST,
+        env=Environment.DEV,
         database_url=SecretStr(await make_database("scheduler")),
         nats_url=broker_url,
         grpc_port=0,
@@ -174,7 +174,8 @@ async def test_schedules_are_listed_by_page_changed_paused_resumed_and_run(servi
     [
         (["cron"], {"cron": "every day"}, "schedule.cron"),
         (["time_zone"], {"time_zone": "Mars"}, "schedule.time_zone"),
-        (["type"], {}, "update_mask"),
+        (["cron", "nonsense"], {"cron": "0 * * * *"}, "schedule.nonsense"),
+        (["cron.minute"], {}, "schedule.cron.minute"),
     ],
 )
 async def test_a_change_that_cannot_be_is_refused_by_field(
@@ -184,6 +185,18 @@ async def test_a_change_that_cannot_be_is_refused_by_field(
         await service.update("evaluate-bills", mask, **values)
     error = from_rpc_error(refused.value)
     assert [violation.field for violation in error.violations] == [field]
+
+
+async def test_its_name_and_output_only_fields_are_ignored_in_a_change(service: Service) -> None:
+    request = schedule_pb2.ListSchedulesRequest()
+    before = (await service.schedules.ListSchedules(request, metadata=service.token())).schedules
+    own = {"name": "x", "type": "y", "args": {"a": "b"}}
+    mask = ["name", "type", "args", "args.a", "work_class", "next_run_at"]
+    unchanged = await service.update("evaluate-bills", mask, **own)
+    assert unchanged == next(one for one in before if one.name == "evaluate-bills")
+    changed = await service.update("evaluate-bills", [*mask, "enabled"], enabled=False, **own)
+    unchanged.enabled = False
+    assert changed == unchanged
 
 
 @pytest.mark.parametrize("token", ["x", "WyJ4Il0=", "WzFd", "WyJhIiwgImIiXQ=="])

@@ -79,6 +79,16 @@ async def test_two_replicas_under_load_create_each_run_once(make_bench: MakeBenc
     assert len(set(await replicas[0].messages())) == len(names)
 
 
+async def test_schedules_that_another_replica_has_are_left_to_it(make_bench: MakeBench) -> None:
+    one, other = await make_bench(), await make_bench()
+    await one.only("sweep")
+    async with other.engine.begin() as held:
+        assert await schedule_rows.claim_due(held, NOON, 10)
+        assert await one.ticker.round() is None
+    assert await one.ticker.round() == NOON + FIVE
+    assert len(await one.jobs()) == 1
+
+
 @pytest.mark.parametrize("statement", range(6))
 async def test_one_killed_between_statements_loses_and_doubles_nothing(make_bench: MakeBench, statement: int) -> None:
     """Killed before its n-th statement, or before the commit, the tick leaves nothing; the next replica does it all."""
@@ -130,6 +140,16 @@ async def test_of_an_all_schedule_every_missed_time_gets_a_job_when_the_one_befo
         await bench.end_all()
         await bench.ticker.round()
     assert sorted(job.due_at - NOON for job in await bench.jobs()) == [timedelta(0), FIVE, 2 * FIVE]
+    assert {outcome for _, _, outcome, _ in await bench.runs()} == {"queued"}
+
+
+async def test_a_minute_late_an_all_schedule_of_every_minute_loses_no_time(bench: Bench) -> None:
+    await bench.only("sweep", catch_up=CatchUp.ALL)
+    await bench.schedule_desk.change("sweep", ScheduleChange(cron="* * * * *"))
+    await bench.tick_after(timedelta(minutes=2))
+    await bench.end_all()
+    await bench.ticker.round()
+    assert sorted(job.due_at - NOON for job in await bench.jobs()) == [timedelta(minutes=1), timedelta(minutes=2)]
     assert {outcome for _, _, outcome, _ in await bench.runs()} == {"queued"}
 
 

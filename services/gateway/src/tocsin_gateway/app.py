@@ -90,7 +90,7 @@ async def gateway(
     table = RouteTable(routes_of(all_services()))
     twilio = TwilioSignature(settings.twilio_auth_tokens)
     paths = (
-        CallbackPath("sendgrid", "/webhooks/sendgrid", SendGridSignature(settings.sendgrid_public_keys)),
+        CallbackPath("sendgrid", "/webhooks/sendgrid", SendGridSignature(settings.sendgrid_public_keys, clock)),
         CallbackPath("twilio-status", "/webhooks/twilio/status", twilio),
         CallbackPath("twilio-inbound", "/webhooks/twilio/inbound", twilio),
     )
@@ -122,7 +122,17 @@ async def gateway(
         "gateway",
         settings,
         parts=[
-            *job_consumers(broker, engine, outbox, "gateway", jobs, clock=clock, activity=activity, tracer=tracer),
+            *job_consumers(
+                broker,
+                engine,
+                outbox,
+                "gateway",
+                jobs,
+                clock=clock,
+                activity=activity,
+                tracer=tracer,
+                concurrency=settings.worker_concurrency,
+            ),
             Loop("gateway.gauges", gauges.refresh, clock=clock, activity=activity, poll=REFRESH),
         ],
         plumbing=[

@@ -21,7 +21,7 @@ class GatewayMetrics:
         )
         self.callbacks = Counter(
             "tocsin_callbacks_total",
-            "Provider callbacks by what became of them: stored, forged, too_large, not_stored.",
+            "Provider callbacks by what became of them: stored, forged, too_slow, too_large, not_stored.",
             ("provider", "outcome"),
             registry=registry,
         )

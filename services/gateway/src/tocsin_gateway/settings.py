@@ -60,6 +60,9 @@ class GatewaySettings(ServiceSettings):
         validation_alias="TOCSIN_METRICS_SOURCES",
         description="name=URL of the other services' metrics, by comma",
     )
+    worker_concurrency: Annotated[int, Field(ge=1)] | None = Field(
+        None, validation_alias="WORKER_CONCURRENCY", description="jobs side by side; default by class"
+    )
     callbacks_kept_days: Annotated[int, Field(ge=1)] = Field(
         30, validation_alias="TOCSIN_CALLBACKS_KEPT_DAYS", description="days that raw callbacks are kept"
     )

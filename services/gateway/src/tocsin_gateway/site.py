@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,7 +17,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from tocsin_gateway.callbacks.receiving import Receiver
 from tocsin_gateway.entrance.callers import Door
 from tocsin_gateway.entrance.frame import note_route
-from tocsin_gateway.entrance.problems import problem
+from tocsin_gateway.entrance.problems import our_fault, problem
 from tocsin_gateway.live.sockets import LiveInbox
 from tocsin_gateway.operators.metrics import MergedMetrics
 from tocsin_gateway.operators.reference import Reference
@@ -25,6 +27,8 @@ from tocsin_kit.rpc.errors import TocsinError, not_found
 METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"]
 Handler = Callable[[Request], Awaitable[Response]]
 Check = Callable[[], Awaitable[str | None]]
+#: Real time, as on every service's admin port.
+_READY_LIMIT = timedelta(seconds=2)
 
 
 def site(
@@ -56,7 +60,11 @@ def site(
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Request-Timeout", "Tocsin-User"],
         expose_headers=["X-Request-Id", "Retry-After"],
     )
-    return Starlette(routes=routes, middleware=[cors] if origins else [], exception_handlers={HTTPException: _refused})
+    return Starlette(
+        routes=routes,
+        middleware=[cors] if origins else [],
+        exception_handlers={HTTPException: _refused, Exception: _failed},
+    )
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -64,6 +72,11 @@ async def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     return problem(not_found(f"{request.method} of this path"), error.status_code, dict(error.headers or {}))
+
+
+async def _failed(_request: Request, _error: Exception) -> Response:
+    """The last resort. Starlette raises the error again behind this answer: the frame logs it."""
+    return our_fault()
 
 
 async def _alive(request: Request) -> Response:
@@ -74,7 +87,11 @@ async def _alive(request: Request) -> Response:
 def _readiness(ready: Check) -> Handler:
     async def answer(request: Request) -> Response:
         note_route(request.scope, "/readyz")
-        why_not = await ready()
+        try:
+            async with asyncio.timeout(_READY_LIMIT.total_seconds()):
+                why_not = await ready()
+        except TimeoutError:
+            why_not = f"no answer within {_READY_LIMIT.total_seconds():.0f} s"
         return PlainTextResponse("ready\n") if why_not is None else PlainTextResponse(f"{why_not}\n", 503)
 
     return answer

@@ -119,7 +119,7 @@ async def scheduler(
         metrics=measured,
         tracer=tracer,
         random=random,
-        reflection=settings.env is not Environment.PRODUCTION,
+        reflection=settings.env is Environment.DEV,
         host=settings.host,
     )
     admin = AdminServer(

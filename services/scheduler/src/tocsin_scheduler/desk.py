@@ -45,7 +45,8 @@ class Found:
 
 
 class Desk:
-    """Does what operators ask of jobs. Rings `overseer` when a job changed, `ticker` when one ended."""
+    """Does what operators ask of jobs. Rings `overseer` and `ticker` behind it: jobs have changed, and what was locked
+    here they have passed over."""
 
     def __init__(
         self,
@@ -95,44 +96,59 @@ class Desk:
 
         async def again(connection: AsyncConnection) -> Job:
             now = self._clock.now()
+            schedule = (await _found(connection, job_id)).schedule
+            if schedule is not None:
+                await schedule_rows.lock(connection, schedule)  # no tick makes a job of it meanwhile
             job = await _locked(connection, job_id)
             if job.state is not JobState.DEAD:
                 raise state_conflict(f"the job is {job.state}; only a dead one can be retried")
-            if job.schedule and await job_rows.under_way(connection, job.schedule, job.args):
+            if job.schedule is not None and await job_rows.under_way(connection, job.schedule, job.args):
                 raise state_conflict("a newer job of its schedule is under way")
             fresh = queued_again(job, now, job.attempt + attempts_of(job.work_class, self._attempts))
             await job_rows.save(connection, [fresh])
             await self._orders.hand_out(connection, [fresh], now)
             return fresh
 
-        job = await in_transaction(self._engine, again)
+        job = await self._alone(again)
         self._orders.handed_out([job])
-        self._overseer.set()
         return job
 
     async def cancel(self, job_id: UUID) -> Job:
-        """Cancel a job that has not begun. Raises not_found, state_conflict."""
+        """Cancel a job that nobody is going to do: it waits for its next attempt, or in our own outbox.
 
-        async def stop(connection: AsyncConnection) -> Job:
+        What a worker may know of cannot be stopped. Raises not_found, state_conflict.
+        """
+
+        async def stop(connection: AsyncConnection) -> tuple[bool, Job]:
             job = await _locked(connection, job_id)
             if job.state not in {JobState.QUEUED, JobState.RETRYING}:
                 raise state_conflict(f"the job is {job.state}; only one that has not begun can be cancelled")
+            is_queued = job.state is JobState.QUEUED
+            if is_queued and not await self._orders.take_back(connection, job):
+                raise state_conflict("the job was handed out already: a worker may have begun")
             stopped = cancelled(job, self._clock.now())
             await job_rows.save(connection, [stopped])
-            return stopped
+            return is_queued, stopped
 
-        job = await in_transaction(self._engine, stop)
+        was_queued, job = await self._alone(stop)
+        if was_queued:
+            self._orders.taken_back()
         self._meter.ended([job])
-        self._overseer.set()
-        self._ticker.set()
         return job
+
+    async def _alone(self, work: Callable[[AsyncConnection], Awaitable[Answer]]) -> Answer:
+        """Run `work`, which locks what it changes, in a transaction; whoever passed that over looks again behind it."""
+        try:
+            return await in_transaction(self._engine, work)
+        finally:
+            self._overseer.set()
+            self._ticker.set()
 
     async def _once(self, make: Callable[[AsyncConnection, datetime], Awaitable[Found]], once: Once | None) -> Job:
         """The job that `make` answers; of a request that came before, the job it got then."""
-        found = await in_transaction(self._engine, lambda connection: self._find(connection, make, once))
+        found = await self._alone(lambda connection: self._find(connection, make, once))
         if found.is_new:
             self._orders.handed_out([found.job])
-            self._overseer.set()
         return found.job
 
     async def _find(
@@ -154,10 +170,11 @@ class Desk:
             job_id = await requests.remember(connection, once.key, once.request_hash, now, answer)
         except IdempotencyConflict as conflict:
             raise TocsinError(str(conflict), Reason.IDEMPOTENCY_CONFLICT) from conflict
-        return made[0] if made else Found(await _locked(connection, UUID(bytes=job_id)), is_new=False)
+        return made[0] if made else Found(await _found(connection, UUID(bytes=job_id)), is_new=False)
 
     async def _add(self, connection: AsyncConnection, job: Job, now: datetime) -> Found:
-        await job_rows.add(connection, [job])
+        if not await job_rows.add(connection, [job]):
+            raise state_conflict("a job of its schedule is under way")
         await self._orders.hand_out(connection, [job], now)
         return Found(job, is_new=True)
 
@@ -188,6 +205,13 @@ def _check_trigger(type_: str, user_id: int, partner_id: int) -> None:
         raise invalid_field("user_id", "is required")
     if bool(user_id) != bool(partner_id):
         raise invalid_field("partner_id", "names the user's bank: both or neither")
+
+
+async def _found(connection: AsyncConnection, job_id: UUID) -> Job:
+    job = await job_rows.get(connection, job_id)
+    if job is None:
+        raise not_found("job")
+    return job
 
 
 async def _locked(connection: AsyncConnection, job_id: UUID) -> Job:

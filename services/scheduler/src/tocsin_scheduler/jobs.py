@@ -5,8 +5,8 @@
     queued ─► running ─► succeeded
       ▲  │       │
       │  └───────┴─► retrying ─► (queued again, next attempt)
-      │          └─► dead ─────► (queued again when a person retries it)
-      └─ cancelled from queued or retrying
+      │          └─► dead ─────► (queued again when a person retries it; succeeded when the work was done after all)
+      └─ cancelled from retrying, and from queued while nobody can know of it
 """
 
 from __future__ import annotations
@@ -108,6 +108,11 @@ class Job:
         """Who works on it: evaluate, dispatch, scheduler or gateway."""
         return self.type.partition(".")[0]
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether the overseer has to see to it: its retry is due, or its deadline has passed."""
+        due = self.retry_at or self.deadline_at
+        return due is not None and due <= now
+
     @property
     def trace_id(self) -> str:
         """The trace it is part of (W3C Trace Context, section 3.2); empty where there is none."""
@@ -136,6 +141,11 @@ def queued_again(job: Job, now: datetime, max_attempts: int | None = None) -> Jo
     )
 
 
+def still_here(job: Job, now: datetime) -> Job:
+    """A queued job whose message has not left us: no worker can be silent about it, so the deadline moves."""
+    return replace(job, deadline_at=now + SILENCE[job.work_class])
+
+
 def begun(job: Job, attempt: int, at: datetime, now: datetime) -> Job:
     """A worker has it. Old news changes nothing."""
     if attempt != job.attempt or job.state is not JobState.QUEUED:
@@ -152,8 +162,8 @@ def progressed(job: Job, attempt: int, progress: Progress, at: datetime, now: da
 
 
 def succeeded(job: Job, counts: Mapping[str, int], at: datetime) -> Job:
-    """The work is done; also when an earlier attempt did it that had been taken for lost."""
-    if job.state not in ACTIVE:
+    """The work is done; also when an attempt did it that had been taken for lost, be it the last."""
+    if job.state not in ACTIVE | {JobState.DEAD}:
         return job
     return replace(
         job,

@@ -1,4 +1,4 @@
-"""Handing jobs out: a job's row and its message are written in one transaction."""
+"""Handing jobs out: a job's row and its message are written in one transaction, and taken back in one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tocsin_kit.messaging.publisher import Outgoing
 from tocsin_kit.postgres.outbox import Outbox
 from tocsin_scheduler.jobs import Job
+from tocsin_scheduler.store import unpublished
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,34 @@ class Orders:
         for job in jobs:
             self.outbox.wrote(job.work_class)
 
+    async def take_back(self, connection: AsyncConnection, job: Job) -> bool:
+        """Take the message of a queued job out of the outbox; False where the broker may have it already.
+
+        After the commit the caller calls `taken_back`.
+        """
+        return await unpublished.withdraw(connection, job.work_class, _message_id(job))
+
+    def taken_back(self) -> None:
+        """A message is taken back for good: nobody waits for it to be published."""
+        self.outbox.activity.ended(f"outbox.{self.outbox.service}")
+
+    async def not_published(self, connection: AsyncConnection, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Those of the queued jobs whose message still waits in the outbox: no worker can know of them."""
+        if not jobs:
+            return []
+        ids = [_message_id(job) for job in jobs]
+        waiting = await unpublished.among(connection, {job.work_class for job in jobs}, ids)
+        return [job for job, id_ in zip(jobs, ids, strict=True) if id_ in waiting]
+
     def _message(self, job: Job) -> Outgoing:
         return Outgoing(
             work_class=job.work_class,
             subject=f"tocsin.jobs.{job.verb}.{job.work_class}",
-            message_id=f"{job.id}:{job.attempt}",
+            message_id=_message_id(job),
             payload=self.encode(job),
             traceparent=job.traceparent,
         )
+
+
+def _message_id(job: Job) -> str:
+    return f"{job.id}:{job.attempt}"

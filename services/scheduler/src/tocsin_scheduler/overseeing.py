@@ -1,4 +1,7 @@
-"""Watching jobs: queue those whose retry is due, take for lost those whose worker is silent."""
+"""Watching jobs: queue those whose retry is due, take for lost those whose worker is silent.
+
+A job whose message still waits in our own outbox (the broker is away) has no worker yet: it is given more time.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tocsin_kit.clock import Clock
 from tocsin_kit.loops import Bell
 from tocsin_kit.postgres.engine import in_transaction
-from tocsin_scheduler.jobs import LOST, Job, JobState, failed, has_ended, queued_again
+from tocsin_scheduler.jobs import LOST, Job, JobState, failed, has_ended, queued_again, still_here
 from tocsin_scheduler.measuring import JobMeter
 from tocsin_scheduler.orders import Orders
 from tocsin_scheduler.store import jobs as job_rows
@@ -30,10 +33,14 @@ class Overseer:
 
     async def round(self) -> datetime | None:
         """See to every job that is due; answers when the next one is. It is rung often and seldom has work: so it looks
-        before it claims."""
+        before it claims.
+
+        None where somebody else has those that are due: another replica, for which the loop looks again soon, or this
+        process, which rings when it is done with them.
+        """
         while (due := await self._next_due()) is not None and due <= self._clock.now():
             if not await self._batch():
-                break  # another replica has them
+                return None
         return due
 
     async def _next_due(self) -> datetime | None:
@@ -42,22 +49,26 @@ class Overseer:
 
     async def _batch(self) -> Sequence[Job]:
         now = self._clock.now()
-        jobs = await in_transaction(self._engine, lambda connection: self._see_to(connection, now))
-        self._orders.handed_out([job for job in jobs if job.state is JobState.QUEUED])
+        jobs, again = await in_transaction(self._engine, lambda connection: self._see_to(connection, now))
+        self._orders.handed_out(again)
         ended = [job for job in jobs if has_ended(job)]
         self._meter.ended(ended)
         if any(job.schedule for job in ended):
             self._ticker.set()
         return jobs
 
-    async def _see_to(self, connection: AsyncConnection, now: datetime) -> Sequence[Job]:
+    async def _see_to(self, connection: AsyncConnection, now: datetime) -> tuple[Sequence[Job], Sequence[Job]]:
+        """All that were due, and those of them that are handed out again."""
         due = await job_rows.claim_due(connection, now, _BATCH)
-        jobs = [self._after(job, now) for job in due]
+        queued = [job for job in due if job.state is JobState.QUEUED]
+        here = [still_here(job, now) for job in await self._orders.not_published(connection, queued)]
+        again = [queued_again(job, now) for job in due if job.state is JobState.RETRYING]
+        seen_to = {job.id for job in (*here, *again)}
+        lost = [self._lost(job, now) for job in due if job.id not in seen_to]
+        jobs = [*here, *again, *lost]
         await job_rows.save(connection, jobs)
-        await self._orders.hand_out(connection, [job for job in jobs if job.state is JobState.QUEUED], now)
-        return jobs
+        await self._orders.hand_out(connection, again, now)
+        return jobs, again
 
-    def _after(self, job: Job, now: datetime) -> Job:
-        if job.state is JobState.RETRYING:
-            return queued_again(job, now)
+    def _lost(self, job: Job, now: datetime) -> Job:
         return failed(job, job.attempt, LOST, now, retryable=True, random=self._random)

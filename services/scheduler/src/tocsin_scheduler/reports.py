@@ -66,7 +66,8 @@ def after(job: Job, report: Report, now: datetime, random: Random) -> Job:
 
 
 class Bookkeeper:
-    """Keeps the jobs' record by what workers say. Rings `overseer` and `ticker` when they have work sooner by it."""
+    """Keeps the jobs' record by what workers say. Rings `overseer` and `ticker` when they have work sooner by it, and
+    `overseer` when it may have passed over what was locked here."""
 
     def __init__(
         self, engine: AsyncEngine, meter: JobMeter, *, clock: Clock, random: Random, overseer: Bell, ticker: Bell
@@ -77,16 +78,20 @@ class Bookkeeper:
     async def take_in(self, reports: Sequence[Report]) -> None:
         """Apply reports; those taken in before, and those of jobs that are forgotten, change nothing."""
         now = self._clock.now()
-        changed = await in_transaction(self._engine, lambda connection: self._apply(connection, reports, now))
+        before, changed = await in_transaction(self._engine, lambda connection: self._apply(connection, reports, now))
         ended = [job for job in changed if has_ended(job)]
         self._meter.ended(ended)
-        if any(job.state is JobState.RETRYING for job in changed):
-            # only a retry can be due before what the overseer knows: a deadline moves later, an ended job has none
+        if any(job.state is JobState.RETRYING for job in changed) or any(job.is_due(now) for job in before):
+            # Of what changed only a retry can be due before what the overseer knows: a deadline moves later, an ended
+            # job has none.
             self._overseer.set()
         if any(job.schedule for job in ended):
             self._ticker.set()
 
-    async def _apply(self, connection: AsyncConnection, reports: Sequence[Report], now: datetime) -> list[Job]:
+    async def _apply(
+        self, connection: AsyncConnection, reports: Sequence[Report], now: datetime
+    ) -> tuple[list[Job], list[Job]]:
+        """The jobs spoken of as they were, and those that changed as they are."""
         new = await inbox.remember(connection, [report.message_id for report in reports], now)
         news = sorted(
             {report.message_id: report for report in reports if report.message_id in new}.values(),
@@ -100,4 +105,4 @@ class Bookkeeper:
             if latest is not job:
                 changed.append(latest)
         await job_rows.save(connection, changed)
-        return changed
+        return before, changed

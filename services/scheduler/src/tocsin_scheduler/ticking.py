@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import islice, takewhile
+from itertools import islice, repeat, takewhile
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Tracer
@@ -91,9 +91,12 @@ def _latest_and_next(schedule: Schedule, now: datetime) -> tuple[datetime, datet
 def _plan_all(schedule: Schedule, now: datetime) -> Tick:
     later = takewhile(lambda time: time <= now, times_after(schedule.cron, schedule.time_zone, schedule.next_run_at))
     times = [schedule.next_run_at, *islice(later, _MISSED_AT_ONCE - 1)]
-    # A time that is not missed still stands behind those that are.
-    outcome = RunOutcome.WAITING if now - times[0] > LATE_AFTER else RunOutcome.QUEUED
-    runs = tuple(Run(schedule, time, outcome, now - time > LATE_AFTER) for time in times)
+    # A time that is not missed still stands behind those that are, and only one of several can have its job at once.
+    first = RunOutcome.WAITING if now - times[0] > LATE_AFTER else RunOutcome.QUEUED
+    outcomes = (first, *repeat(RunOutcome.WAITING, len(times) - 1))
+    runs = tuple(
+        Run(schedule, time, outcome, now - time > LATE_AFTER) for time, outcome in zip(times, outcomes, strict=True)
+    )
     return Tick(runs, next_after(schedule.cron, schedule.time_zone, times[-1]))
 
 
@@ -116,14 +119,19 @@ class Ticker:
         self._shipped = False
 
     async def round(self) -> datetime | None:
-        """Turn everything due into runs and jobs; answers the next time a schedule is due."""
+        """Turn everything due into runs and jobs; answers the next time a schedule is due.
+
+        None where somebody else has those that are due: another replica, for which the loop looks again soon, or this
+        process, which rings when it is done with them.
+        """
         if not self._shipped:
             await self.ship()
             self._shipped = True
         # Rung at the end of each scheduled job, and seldom due: so it looks before it claims.
         while (due := await self._next_due()) is not None and due <= self._clock.now():
             if not await self._tick():
-                break  # another replica has them
+                due = None
+                break
         while await self._are_turns_waiting() and await self._promote() == _BATCH:
             pass
         return due

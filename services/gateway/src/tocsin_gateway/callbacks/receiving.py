@@ -1,7 +1,9 @@
 """The one path of every callback: bounded body, signature, stored, 2xx."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -19,6 +21,8 @@ from tocsin_kit.ids import Ids
 from tocsin_kit.rpc.errors import Reason, TocsinError, unavailable
 
 LARGEST = 2 * 1024 * 1024
+#: Real time: how long a provider may take to send its body.
+BODY_LIMIT = timedelta(seconds=8)
 #: What is kept of a callback's headers: enough to verify it again and to recognise a repetition.
 _KEPT_HEADERS = (
     "content-type",
@@ -67,12 +71,17 @@ class Receiver:
         self._clock, self._ids, self._metrics = clock, ids, metrics
 
     async def __call__(self, request: Request) -> Response:
-        """204 when stored; 403 forged, 413 too large, 503 not stored: the provider will send it again."""
+        """204 when stored; 403 forged, 408 too slow, 413 too large, 503 not stored: the provider will send it again."""
         note_route(request.scope, self._path.path)
         try:
-            body = await read_body(request, LARGEST)
+            async with asyncio.timeout(BODY_LIMIT.total_seconds()):
+                body = await read_body(request, LARGEST)
         except ClientDisconnect:
             return Response(status_code=499)
+        except TimeoutError:
+            self._count("too_slow")
+            late = TocsinError("the body did not come in time", Reason.DEADLINE_EXCEEDED)
+            return problem(late, 408, {"Connection": "close"})  # what is left of the body is no next request
         except TocsinError as error:
             self._count("too_large")
             return problem(error)

@@ -1,4 +1,4 @@
-"""What stands around every request: its id, its span, security headers, its measure, and the last resort for errors."""
+"""What stands around every request: its id, its span, security headers, its measure, and a log line for what failed."""
 
 import re
 from collections.abc import Callable, MutableMapping
@@ -9,10 +9,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tocsin_gateway.entrance.problems import problem
 from tocsin_gateway.metrics import GatewayMetrics
 from tocsin_kit.ids import Ids
-from tocsin_kit.rpc.errors import Reason, TocsinError
 from tocsin_kit.telemetry import names
 from tocsin_kit.telemetry.metrics import exemplar
 from tocsin_kit.telemetry.propagation import context_of
@@ -62,9 +60,9 @@ class Frame:
             try:
                 await self._app(scope, receive, answer)
             except Exception:
-                # Not swallowed: logged with its trace, and the caller is told that it is our fault.
+                # Not swallowed: logged with its trace; the site has told the caller that it is our fault.
                 _log.exception("request_failed", route=scope.get("tocsin_route", _OTHER))
-                await answer.fail(scope, receive)
+                answer.must_be_complete()
             finally:
                 self._measure(scope, answer.status, self._seconds() - began, span)
 
@@ -90,6 +88,7 @@ class _Answer:
     def __init__(self, send: Send, request_id: str) -> None:
         self._send, self._request_id = send, request_id
         self.status = 0
+        self._is_complete = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -99,10 +98,10 @@ class _Answer:
             for name, value in _SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
         await self._send(message)
+        if message["type"] == "http.response.body":
+            self._is_complete = not message.get("more_body", False)
 
-    async def fail(self, scope: Scope, receive: Receive) -> None:
-        """Answer 500 where nothing was answered yet; an answer that has begun can only be cut off."""
-        if self.status:
-            raise ConnectionAbortedError("the answer had begun when its request failed")
-        error = TocsinError("something went wrong on our side", Reason.INTERNAL)
-        await problem(error)(scope, receive, self)
+    def must_be_complete(self) -> None:
+        """Have an answer cut off that began and did not end: the caller must not take a part of it for the whole."""
+        if not self._is_complete:
+            raise ConnectionAbortedError("the answer had not ended when its request failed")

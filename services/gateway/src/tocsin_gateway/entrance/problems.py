@@ -29,12 +29,18 @@ PROBLEMS: dict[Reason, tuple[int, str]] = {
     Reason.INTERNAL: (500, "Something went wrong on our side"),
 }
 
+#: What each status may mean, as the OpenAPI document says it.
+MEANINGS: dict[int, str] = {
+    status: "; ".join(title for other, title in PROBLEMS.values() if other == status)
+    for status in sorted({status for status, _ in PROBLEMS.values()})
+}
+
 #: RESOURCE_EXHAUSTED and UNAVAILABLE always say when to come back.
 _COME_BACK = {Reason.RATE_LIMITED: timedelta(seconds=1), Reason.UNAVAILABLE: timedelta(seconds=2)}
 
 
 def problem(error: TocsinError, status: int | None = None, headers: dict[str, str] | None = None) -> Response:
-    """The answer for an error; `status` where the reason's own does not fit (405, a forged signature's 403)."""
+    """The answer for an error; `status` where the reason's own does not fit (405; of callbacks 403 and 408)."""
     usual, title = PROBLEMS[error.reason]
     status = status or usual
     body: dict[str, Json] = {
@@ -52,6 +58,11 @@ def problem(error: TocsinError, status: int | None = None, headers: dict[str, st
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(text(body), status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def our_fault() -> Response:
+    """The answer where no other is left: an error that nobody expected, told without its words."""
+    return problem(TocsinError("something went wrong on our side", Reason.INTERNAL))
 
 
 def from_invalid_value(error: InvalidValue) -> TocsinError:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tocsin_gateway.entrance.frame import note_route
+from tocsin_gateway.entrance.problems import MEANINGS
 from tocsin_gateway.transcoding.openapi import document as openapi
 from tocsin_gateway.transcoding.routes import RouteTable
 
@@ -33,7 +34,7 @@ class Reference:
     """Serves the document of a route table, rendered once."""
 
     def __init__(self, table: RouteTable) -> None:
-        rendered = openapi(table.routes)
+        rendered = openapi(table.routes, MEANINGS)
         self._json = json.dumps(rendered, ensure_ascii=False).encode()
         self._page = _page(rendered)
 

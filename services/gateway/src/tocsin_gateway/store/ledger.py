@@ -1,7 +1,8 @@
 """Storing a callback together with its message, and handing on again: each one transaction."""
 
+import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -14,6 +15,10 @@ from tocsin_kit.messaging.publisher import Outgoing
 from tocsin_kit.postgres.engine import in_transaction
 from tocsin_kit.postgres.outbox import Outbox
 from tocsin_kit.transient import is_transient
+
+#: Real time. Twilio waits 15 s for our answer (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides)
+#: and a statement that is cut off may take 2 s more to let go of its connection.
+STORE_LIMIT = timedelta(seconds=8)
 
 #: Makes the message that hands a callback on; `doors.translate.receipt`.
 Encode = Callable[[Callback], Outgoing]
@@ -30,7 +35,7 @@ class CallbackLedger:
         self._engine, self._outbox, self._encode = engine, outbox, encode
 
     async def store(self, callback: Callback) -> None:
-        """Write the callback and its message. Raises NotStored whatever the reason."""
+        """Write the callback and its message within STORE_LIMIT. Raises NotStored whatever the reason."""
         message = self._encode(callback)
 
         async def both(connection: AsyncConnection) -> None:
@@ -38,7 +43,8 @@ class CallbackLedger:
             await self._outbox.add(connection, [message], callback.received_at)
 
         try:
-            await in_transaction(self._engine, both)
+            async with asyncio.timeout(STORE_LIMIT.total_seconds()):
+                await in_transaction(self._engine, both)
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             raise NotStored(f"{type(error).__name__}") from error
         except Exception as error:

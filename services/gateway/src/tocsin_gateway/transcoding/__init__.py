@@ -12,5 +12,6 @@
                                                                                 │ codec.py, a compiled writer
                         answer ◄── answers.py   response_body, 200, 201 or 204 ◄┘
 
-`openapi/` describes the same table as an OpenAPI document. Nothing here knows any RPC by name.
+`openapi.py` describes the same table as an OpenAPI document, by `schemas.py` and `constraints.py` (what the protos'
+rules say of values). Nothing here knows any RPC by name.
 """

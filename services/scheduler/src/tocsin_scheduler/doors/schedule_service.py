@@ -18,7 +18,8 @@ from tocsin_scheduler.schedules import CatchUp
 from tocsin_scheduler.store import schedules as schedule_rows
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_CHANGEABLE = ("cron", "time_zone", "enabled", "catch_up")
+_CHANGEABLE = frozenset({"cron", "time_zone", "enabled", "catch_up"})
+_OUTPUT_ONLY = frozenset(schedule_pb2.Schedule.DESCRIPTOR.fields_by_name) - _CHANGEABLE
 
 
 class ScheduleServicer(schedule_pb2_grpc.ScheduleServiceServicer):
@@ -71,11 +72,11 @@ class ScheduleServicer(schedule_pb2_grpc.ScheduleServiceServicer):
 
 
 def _change(request: schedule_pb2.UpdateScheduleRequest) -> ScheduleChange:
-    """What is to change: the fields the mask names, all that can change where it names none."""
-    unknown = [path for path in request.update_mask.paths if path not in _CHANGEABLE]
-    if unknown:
-        raise invalid_field("update_mask", f"{unknown[0]!r} cannot be changed; {', '.join(_CHANGEABLE)} can")
-    paths = set(request.update_mask.paths) or set(_CHANGEABLE)
+    """What is to change: of the fields the mask names those that can, all of these where it names none."""
+    for path in request.update_mask.paths:
+        if path not in _CHANGEABLE and path.partition(".")[0] not in _OUTPUT_ONLY:
+            raise invalid_field(f"schedule.{path}", "is not a field of a schedule")
+    paths = _CHANGEABLE.intersection(request.update_mask.paths or _CHANGEABLE)
     wanted = request.schedule
     enabled = wanted.enabled if wanted.HasField("enabled") else True
     return ScheduleChange(
