@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from tocsin_cli.commands import audit, config, deliveries, jobs, migrate, replay, schedules, token
+from tocsin_cli.commands import audit, config, deliveries, import_files, jobs, migrate, replay, schedules, token
 
 #: Adds commands to the app.
 Plugin = Callable[[typer.Typer], None]
@@ -16,6 +16,7 @@ _COMMANDS: tuple[Plugin, ...] = (
     migrate.register,
     config.register,
     token.register,
+    import_files.register,
     jobs.register,
     schedules.register,
     deliveries.register,

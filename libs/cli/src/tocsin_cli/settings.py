@@ -20,9 +20,7 @@ class CliSettings(BaseSettings):
         populate_by_name=True, extra="ignore", frozen=True, env_ignore_empty=True, env_file=LOCAL_STACK
     )
 
-    env: Environment = Field(
-        Environment.PRODUCTION, validation_alias="TOCSIN_ENV", description="dev, test or production"
-    )
+    env: Environment = Field(Environment.PRODUCTION, validation_alias="TOCSIN_ENV", description="dev or production")
     evaluator_target: str = Field(
         "127.0.0.1:50052", validation_alias="TOCSIN_EVALUATOR_TARGET", description="host:port of the evaluator"
     )
@@ -39,7 +37,7 @@ class CliSettings(BaseSettings):
         None, validation_alias="TOCSIN_INTERNAL_KEY", description="key our services sign tokens with"
     )
     jwt_secret: SecretStr | None = Field(
-        None, validation_alias="TOCSIN_JWT_SECRET", description="HS256 key of user tokens; dev and test only"
+        None, validation_alias="TOCSIN_JWT_SECRET", description="HS256 key of user tokens; dev only"
     )
     jwt_audience: str = Field("tocsin", validation_alias="TOCSIN_JWT_AUDIENCE", description="audience of user tokens")
     nats_url: str = Field("nats://127.0.0.1:4222", validation_alias="NATS_URL", description="NATS servers, by comma")

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings
 from tocsin_cli.services import SERVICES, ServiceName
 from tocsin_cli.settings import CliSettings
 from tocsin_cli.show import complain, say, table
-from tocsin_kit.settings import SettingLine, described, environment_name
+from tocsin_kit.settings import SettingLine, complaints, described
 
 
 def register(app: typer.Typer) -> None:
@@ -49,9 +49,7 @@ def _read(kind: type[BaseSettings]) -> tuple[BaseSettings | None, list[str]]:
     try:
         return kind(), []
     except ValidationError as error:
-        names = {name: environment_name(name, field) for name, field in kind.model_fields.items()}
-        places = [(str(wrong["loc"][0]) if wrong["loc"] else kind.__name__, wrong["msg"]) for wrong in error.errors()]
-        return None, [f"{names.get(place, place)}: {message}" for place, message in places]
+        return None, complaints(kind, error)
 
 
 def _row(line: SettingLine) -> tuple[str, str, str, str, str]:
