@@ -11,7 +11,8 @@ UV := $(TOOLS)/bin/uv
 UV_VERSION := 0.13.9
 READY := .venv/.ready
 RUN := $(UV) run --no-sync --quiet
-SOURCES := libs/kit/src libs/cli/src libs/devstack/src $(wildcard services/*/src)
+SOURCES := $(wildcard libs/*/src/tocsin_* services/*/src)
+TESTS := tests conftest.py $(wildcard libs/*/tests services/*/tests)
 
 .PHONY: help
 help: ## List the targets.
@@ -47,12 +48,16 @@ test: $(READY) ## Run the tests; T=path runs one file or folder.
 chaos: $(READY) ## Kill the services in the middle of their work and prove that nothing is lost.
 	@exec .venv/bin/pytest tests/chaos
 
+.PHONY: bench
+bench: $(READY) ## Measure the budgets of the design pages; ONLY=evaluator for one service, SAVE=1 keeps the run.
+	@exec .venv/bin/python -m tests.load $(if $(ONLY),--only $(ONLY)) $(if $(SAVE),--save)
+
 .PHONY: check
 check: $(READY) ## Lint, types, imports, contract, generated code, migrations, dependencies.
 	@set -x
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check --quiet .
-	.venv/bin/mypy $(SOURCES)
+	.venv/bin/mypy $(SOURCES) $(TESTS) protos/generate.py
 	.venv/bin/lint-imports --cache-dir .import_linter_cache
 	.venv/bin/python protos/generate.py --check
 	.venv/bin/python protos/generate.py --lint
