@@ -16,6 +16,7 @@ import structlog
 from tests.acceptance.timetable import Timetable
 from tocsin_devstack.fixtures import MakeDatabase
 from tocsin_devstack.nats import NatsServer
+from tocsin_devstack.reading import reading
 from tocsin_devstack.stack import APPS, Stack, stack
 from tocsin_kit.clock import Clock, SteppedClock
 from tocsin_kit.telemetry.logs import configure_logs
@@ -68,8 +69,11 @@ def timetable(open_stack: OpenStack) -> OpenTimetable:
     @asynccontextmanager
     async def open_(start: str, zone: str = "America/Chicago", **words: Any) -> AsyncIterator[Timetable]:
         begins = datetime.fromisoformat(start).replace(tzinfo=ZoneInfo(zone))
-        async with open_stack(SteppedClock(begins), **words) as running:
-            day = Timetable(running, zone)
+        async with (
+            open_stack(SteppedClock(begins), **words) as running,
+            reading(running.database_urls) as databases,
+        ):
+            day = Timetable(running, databases, zone)
             await day.begin()
             yield day
             await day.want()

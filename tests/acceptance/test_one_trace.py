@@ -19,9 +19,9 @@ def calls(node: Node) -> list[Node]:
     return [below for below in node.walk() if below.span.kind == "CLIENT" and "url.full" in below.span.attributes]
 
 
-def has(name: str, root: Node) -> bool:
-    """Whether a span of that name is in the tree."""
-    return root.find(name) is not None
+def is_under(above: str, below: str, root: Node) -> bool:
+    """Whether the tree begins with a span of the one name and holds one of the other."""
+    return root.is_called(above) and root.find(below) is not None
 
 
 def is_whole(root: Node) -> bool:
@@ -60,8 +60,8 @@ async def test_a_posted_transaction_is_one_trace_up_to_the_providers_callbacks(t
             receipt = intake.find(f"receipt {provider}", "tocsin-dispatcher")
             assert receipt is not None, root.drawn()
             (callback,) = receipt.span.linked_traces
-            received = await spans.tree(callback, until=partial(has, f"process {subject}"))
-            assert received.is_called(f"POST {path}", "tocsin-gateway"), received.drawn()
+            received = await spans.tree(callback, until=partial(is_under, f"POST {path}", f"process {subject}"))
+            assert received.span.service == "tocsin-gateway", received.drawn()
         for node in root.walk():
             told = " ".join(str(value) for value in node.span.attributes.values())
             for secret in (EMAIL, PHONE, "250.00"):

@@ -5,7 +5,8 @@
         await day.at("09:05", day.account(balance="480.00"))
         await day.want("email: Low balance: Checking", "inbox: Low balance: Checking")
 
-`at` fails when anything came before that nobody wanted; so does the end of the timetable.
+`at` fails when anything came before that nobody wanted, to this user or to anybody else; so does the end of the
+timetable.
 """
 
 from __future__ import annotations
@@ -17,10 +18,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tocsin_devstack.faults import Provider
+from tocsin_devstack.reading import Databases
+from tocsin_devstack.server import Accepted
 from tocsin_devstack.stack import Answer, Stack
 
 EMAIL, PHONE = "pat@example.com", "+13125550142"
 USER, ACCOUNT, PARTNER = 1, 11, 1
+_OTHERS = """
+    SELECT partner_id, user_id, title FROM notifications
+    WHERE (partner_id, user_id) <> ($1, $2) AND deleted_at IS NULL
+"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Timetable:
     """One user's days. Local times are wall times of `zone`; one without a date is on the day reached last."""
 
     stack: Stack
+    databases: Databases
     zone: str
     _seen: Counter[str] = field(default_factory=Counter)
     _transactions: int = 1000
@@ -95,7 +104,10 @@ class Timetable:
         await self.stack.settle()
 
     async def want(self, *lines: str) -> None:
-        """Exactly these messages have come since the last time: `email: subject`, `sms: text`, `inbox: title`."""
+        """Exactly these messages have come since the last time: `email: subject`, `sms: text`, `inbox: title`.
+
+        What came to anybody else says so: `email to a@example.com: subject`, `inbox of user 2 of partner 1: title`.
+        """
         await self.stack.settle()
         if not self._asks:
             return
@@ -118,9 +130,11 @@ class Timetable:
         return notifications
 
     async def _came(self) -> Iterable[str]:
-        emails = [f"email: {mail.subject}" for mail in self.stack.sendgrid.account.to(EMAIL)]
-        texts = [f"sms: {text.text}" for text in self.stack.twilio.account.to(PHONE)]
-        return [*emails, *texts, *(f"inbox: {one['title']}" for one in await self.inbox())]
+        accounts = (self.stack.sendgrid.account, self.stack.twilio.account)
+        messages = [_line(message) for account in accounts for message in account.accepted]
+        others = await self.databases.of["dispatcher"].fetch(_OTHERS, PARTNER, USER)
+        inboxes = [f"inbox of user {user} of partner {partner}: {title}" for partner, user, title in others]
+        return [*messages, *(f"inbox: {one['title']}" for one in await self.inbox()), *inboxes]
 
     def profile(self, **changes: Any) -> Fact:
         """The person."""
@@ -201,3 +215,11 @@ class Timetable:
         """Let time pass, nobody getting anything unwanted."""
         await self.want()
         await self.stack.move_to(self.stack.clock.now() + span)
+
+
+def _line(message: Accepted) -> str:
+    """What a provider took, as `want` names it."""
+    is_email = message.provider is Provider.SENDGRID
+    medium, words = ("email", message.subject) if is_email else ("sms", message.text)
+    is_ours = message.recipient in (EMAIL, PHONE)
+    return f"{medium}: {words}" if is_ours else f"{medium} to {message.recipient}: {words}"
