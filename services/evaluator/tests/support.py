@@ -1,6 +1,8 @@
 """One replica's insides, and facts and wishes with as little said as a test needs."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -12,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tocsin_evaluator.alerts.desk import Desk, Owner
+from tocsin_evaluator.alerts.desk import Desk, Once, Owner
 from tocsin_evaluator.alerts.naming import default_name
 from tocsin_evaluator.doors.translate import profile_event
 from tocsin_evaluator.evaluation.bills import BillsRun
@@ -48,7 +50,9 @@ from tocsin_kit.clock import Clock
 from tocsin_kit.ids import SystemIds
 from tocsin_kit.loops import Bell
 from tocsin_kit.postgres.engine import make_engine
+from tocsin_kit.postgres.idempotency import RequestKey
 from tocsin_kit.postgres.outbox import Outbox
+from tocsin_kit.settings import Environment
 from tocsin_kit.telemetry.metrics import Metrics
 
 PARTNER, USER = 1, 1
@@ -58,6 +62,31 @@ NO_TRACE = Trace()
 
 async def unheard(done: int, total: int) -> None:
     """Progress nobody listens to."""
+
+
+@asynccontextmanager
+async def held(engine: AsyncEngine, table: str, id_: int) -> AsyncIterator[None]:
+    """A row that another transaction holds inside the block."""
+    async with engine.begin() as connection:
+        await connection.execute(text(f"SELECT 1 FROM {table} WHERE id = :id FOR UPDATE"), {"id": id_})  # noqa: S608
+        yield
+
+
+async def until_waiting(engine: AsyncEngine, n: int = 1) -> None:
+    """Return when `n` transactions wait for a lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(20), engine.connect() as connection:
+        while (await connection.scalar(waiting) or 0) < n:
+            await connection.rollback()
+
+
+async def is_free(engine: AsyncEngine, table: str, id_: int) -> bool:
+    """Whether nobody holds a row."""
+    statement = text(f"SELECT 1 FROM {table} WHERE id = :id FOR UPDATE SKIP LOCKED")  # noqa: S608
+    async with engine.connect() as connection:
+        return (await connection.execute(statement, {"id": id_})).first() is not None
 
 
 @dataclass(frozen=True)
@@ -76,7 +105,7 @@ class Bench:
     @classmethod
     def on(cls, url: str, clock: Clock, replica: str, registry: CollectorRegistry) -> "Bench":
         """A replica over the database at `url`."""
-        settings = EvaluatorSettings(database_url=SecretStr(url), internal_key=SecretStr("k" * 32))
+        settings = EvaluatorSettings(env=Environment.DEV, database_url=SecretStr(url), internal_key=SecretStr("k" * 32))
         engine, activity = make_engine(settings, "test"), Activity()
         outbox = Outbox.on(tables.outbox, activity, "evaluator")
         metrics = Metrics(registry)
@@ -100,7 +129,7 @@ class Bench:
 
     async def create(self, condition: Condition, *, user: int = USER, partner: int = PARTNER, **more: Any) -> Alert:
         """Create an alert with the defaults of the contract."""
-        return await self.desk.create(Owner(partner, user), wish(condition, **more), None, NO_TRACE)
+        return await self.desk.create(Owner(partner, user), wish(condition, **more), self.once(), NO_TRACE)
 
     async def evaluate(self, alert: Alert) -> Outcome:
         """EvaluateAlert."""
@@ -115,6 +144,10 @@ class Bench:
     async def bills(self) -> int:
         """A bills run; how many it fired."""
         return (await self.bills_.run(self.new_id(), NO_TRACE, unheard))[1].fired
+
+    def once(self) -> Once:
+        """A request nobody sends again."""
+        return Once(RequestKey(PARTNER, "test", "CreateAlert", str(self.new_id())), b"")
 
     def new_id(self) -> UUID:
         """A job's id."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -26,14 +26,14 @@ from tocsin_evaluator.store import slices
 from tocsin_kit.clock import SteppedClock
 from tocsin_kit.postgres.engine import in_transaction
 
-from .support import MAX_AGE, NO_TRACE, PARTNER, Bench, account, budget, goal, transaction
+from .support import MAX_AGE, NO_TRACE, PARTNER, Bench, account, budget, goal, transaction, unheard, until_waiting
 
 MakeBench = Callable[[], Awaitable[Bench]]
 BELOW_500 = AccountThreshold(1, Decimal("500"), "USD", Direction.BELOW, Repeat.WHILE_TRUE)
 
 
 async def test_eight_writers_on_the_same_users_double_nothing(make_bench: MakeBench, clock: SteppedClock) -> None:
-    """Facts of every kind and sweeps against each other, over eight replicas."""
+    """Facts of every kind and sweeps against each other, over eight replicas; and none has to be run again."""
     benches = [await make_bench() for _ in range(8)]
     first = benches[0]
     users = range(1, 6)
@@ -41,7 +41,7 @@ async def test_eight_writers_on_the_same_users_double_nothing(make_bench: MakeBe
         await first.put(
             account(user, "1000", clock.now(), user_id=user),
             goal(user, "0", clock.now(), user_id=user),
-            budget(user, clock.now(), user_id=user),
+            *[budget(number * 10 + user, clock.now(), user_id=user) for number in range(3)],
         )
         threshold = replace(BELOW_500, account_id=user)
         await first.create(threshold, user=user)
@@ -66,6 +66,10 @@ async def test_eight_writers_on_the_same_users_double_nothing(make_bench: MakeBe
             ]
             random.shuffle(facts)
             await bench.put(*facts)
+            amount = Decimal(100 * number + round_ + 1)
+            await bench.put(
+                *[budget(random.randrange(3) * 10 + user, now, user_id=user, amount=amount) for user in chosen]
+            )
             if round_ % 5 == 0:
                 await bench.sweep()
 
@@ -89,6 +93,19 @@ async def test_eight_writers_on_the_same_users_double_nothing(make_bench: MakeBe
         "SELECT count(*) FROM firings f WHERE NOT EXISTS (SELECT 1 FROM outbox o WHERE o.firing_id = f.id)"
     )
     assert unannounced[0][0] == 0
+    assert await _deadlocks(benches, await make_bench()) == 0
+
+
+async def _deadlocks(benches: Sequence[Bench], reader: Bench) -> int:
+    """How many there were in the database: its connections tell when they are closed."""
+    for bench in benches:
+        await bench.engine.dispose()
+    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async with asyncio.timeout(20):
+        while await reader.rows(others):
+            pass
+    [row] = await reader.rows("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    return int(row.deadlocks)
 
 
 async def test_a_balance_that_changes_while_a_sweep_waits_does_not_fire_on_the_old_one(
@@ -119,12 +136,7 @@ async def test_a_balance_that_changes_while_a_sweep_waits_does_not_fire_on_the_o
     holder = asyncio.create_task(hold_the_alert_and_change_the_balance())
     await holds.wait()
     sweeper = asyncio.create_task(sweep())
-    async with asyncio.timeout(20), other.engine.connect() as connection:
-        waiting = text(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        while not await connection.scalar(waiting):
-            await connection.rollback()
+    await until_waiting(other.engine)
     release.set()
     await holder
     assert await sweeper == 0
@@ -144,17 +156,13 @@ async def test_a_lost_replicas_slice_is_taken_over_when_its_lease_ends(
         taken = await slices.claim(connection, "lost", clock.now(), clock.now() + timedelta(minutes=1))
     assert taken is not None
     assert taken.alerts == 1
-    running = asyncio.create_task(bench.sweep_.run(run, NO_TRACE, _unheard))
+    running = asyncio.create_task(bench.sweep_.run(run, NO_TRACE, unheard))
     assert not await bench.sweep_.one_slice(), "the lease holds"
     assert await bench.keys() == []
     clock.advance(timedelta(minutes=1))
     assert (await running).fired == 1
-    assert (await bench.sweep_.run(run, NO_TRACE, _unheard)).total == 1
+    assert (await bench.sweep_.run(run, NO_TRACE, unheard)).total == 1
     assert len(await bench.keys()) == 1
-
-
-async def _unheard(done: int, total: int) -> None:
-    """Progress nobody listens to."""
 
 
 async def test_two_replicas_share_a_sweep_and_fire_each_alert_once(make_bench: MakeBench, clock: SteppedClock) -> None:
@@ -166,8 +174,8 @@ async def test_two_replicas_share_a_sweep_and_fire_each_alert_once(make_bench: M
     run = first.new_id()
     async with first.engine.begin() as connection:
         await slices.cut(connection, run, KindName.ACCOUNT_THRESHOLD, 10, clock.now(), None)
-    await asyncio.gather(first.sweep_.run(run, NO_TRACE, _unheard), second.sweep_.round())
-    await first.sweep_.run(run, NO_TRACE, _unheard)
+    await asyncio.gather(first.sweep_.run(run, NO_TRACE, unheard), second.sweep_.round())
+    await first.sweep_.run(run, NO_TRACE, unheard)
     assert len(await first.keys()) == 100
     rows = await first.rows(
         "SELECT count(*), sum(alerts), sum(fired) FROM sweep_slices WHERE kind = 'account_threshold'"

@@ -5,7 +5,9 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from tocsin_devstack.fixtures import MakeDatabase
 from tocsin_evaluator.model.alerts import (
     AccountThreshold,
     GoalMilestones,
@@ -250,3 +252,42 @@ async def test_a_sweeps_firings_are_traces_of_their_own_and_name_the_run(bench: 
     await bench.coalescer.bring([Arrival(transaction(1, "-5", clock.now(), clock.now()), False, run, clock.now())])
     [row] = await bench.rows("SELECT traceparent FROM outbox WHERE class = 'realtime'")
     assert row.traceparent == run.traceparent
+
+
+async def test_the_bills_of_a_person_who_moves_go_on_with_the_movers_trace(bench: Bench, clock: SteppedClock) -> None:
+    """It is the new profile that fires them."""
+    move = Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1")
+    clock.move_to(clock.now().replace(hour=2))
+    now = clock.now()
+    await bench.put(profile("America/Chicago", now), bill(1, now.date(), now))
+    await bench.create(UpcomingBill(1, 0))
+    clock.advance(timedelta(minutes=1))
+    arrival = Arrival(profile("Asia/Kathmandu", clock.now()), False, move, clock.now())
+    await bench.coalescer.bring([arrival])
+    [row] = await bench.rows("SELECT traceparent, tracestate FROM outbox WHERE class = 'realtime'")
+    assert (row.traceparent, row.tracestate) == (move.traceparent, move.tracestate)
+
+
+@pytest.mark.parametrize(("flags", "kept"), [("01", True), ("00", False)], ids=["sampled", "not sampled"])
+async def test_how_long_a_firing_took_points_to_the_trace_of_the_first_arrival(
+    make_database: MakeDatabase, clock: SteppedClock, flags: str, kept: bool
+) -> None:
+    """As an exemplar, where the trace is kept."""
+    registry, now = CollectorRegistry(), clock.now()
+    bench = Bench.on(await make_database("evaluator"), clock, "replica", registry)
+    try:
+        await bench.create(SHOP)
+        first, second = "0af7651916cd43dd8448eb211c80319c", "1af7651916cd43dd8448eb211c80319c"
+        arrivals = [
+            Arrival(
+                transaction(n, f"-{n}", now, now), False, Trace(f"00-{trace_id}-b7ad6b7169203331-{flags}"), now - before
+            )
+            for n, trace_id, before in ((1, second, timedelta(0)), (2, first, timedelta(seconds=2)))
+        ]
+        await bench.coalescer.bring(arrivals)
+    finally:
+        await bench.engine.dispose()
+    samples = [sample for metric in registry.collect() for sample in metric.samples]
+    took = [each for each in samples if each.name == "tocsin_fact_to_firing_seconds_bucket"]
+    assert [each.value for each in took if each.labels["le"] in ("1.0", "2.0")] == [0, 2]
+    assert [each.exemplar.labels for each in took if each.exemplar] == ([{"trace_id": first}] if kept else [])

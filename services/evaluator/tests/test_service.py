@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -19,17 +20,22 @@ from nats.aio.subscription import Subscription
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tocsin.alerts.v1 import alert_pb2, alert_pb2_grpc, evaluation_pb2, evaluation_pb2_grpc, fact_pb2, fact_pb2_grpc
 from tocsin.events.v1 import events_pb2
 from tocsin.types.v1 import types_pb2
 from tocsin_devstack.fixtures import MakeDatabase
+from tocsin_evaluator.alerts import desk
 from tocsin_evaluator.app import evaluator
 from tocsin_evaluator.settings import EvaluatorSettings
 from tocsin_kit.activity import Activity
 from tocsin_kit.clock import SteppedClock
 from tocsin_kit.ids import SeededIds
 from tocsin_kit.messaging.streams import apply_to
+from tocsin_kit.postgres.engine import in_transaction
 from tocsin_kit.rpc.caller import Scope
 from tocsin_kit.rpc.errors import Reason, TocsinError, from_rpc_error
 from tocsin_kit.rpc.tokens import InternalTokens, mint_dev_token
@@ -86,10 +92,16 @@ def _bearer(token: str) -> Metadata:
 @pytest_asyncio.fixture
 async def service(make_database: MakeDatabase, broker_url: str, clock: SteppedClock) -> AsyncIterator[Service]:
     """One evaluator."""
+    async with _running(await make_database("evaluator"), broker_url, clock) as running:
+        yield running
+
+
+@asynccontextmanager
+async def _running(database_url: str, broker_url: str, clock: SteppedClock) -> AsyncIterator[Service]:
     await apply_to(broker_url)
     settings = EvaluatorSettings(
-        env=Environment.TEST,
-        database_url=SecretStr(await make_database("evaluator")),
+        env=Environment.DEV,
+        database_url=SecretStr(database_url),
         nats_url=broker_url,
         grpc_port=0,
         admin_port=0,
@@ -97,6 +109,9 @@ async def service(make_database: MakeDatabase, broker_url: str, clock: SteppedCl
         internal_key=SecretStr(_INTERNAL),
     )
     activity = Activity()
+    client = await nats.connect(broker_url)
+    heard = await client.subscribe("tocsin.>")
+    await client.flush()
     async with (
         evaluator(
             settings,
@@ -109,9 +124,8 @@ async def service(make_database: MakeDatabase, broker_url: str, clock: SteppedCl
         ) as running,
         grpc.aio.insecure_channel(f"127.0.0.1:{running.ports['grpc']}") as channel,
     ):
-        client = await nats.connect(broker_url)
-        yield Service(channel, clock, activity, await client.subscribe("tocsin.>"))
-        await client.close()
+        yield Service(channel, clock, activity, heard)
+    await client.close()
 
 
 def _threshold(**more: Any) -> alert_pb2.Alert:
@@ -219,6 +233,40 @@ async def test_a_repeated_request_creates_one_alert(service: Service) -> None:
     assert error.reason is Reason.IDEMPOTENCY_CONFLICT
 
 
+async def test_a_request_without_an_id_whose_commit_goes_unseen_creates_one_alert(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction that is run again finds itself by an id of ours; another request is another alert."""
+
+    async def run_again(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[object]]) -> object:
+        await in_transaction(engine, work)
+        return await in_transaction(engine, work)
+
+    monkeypatch.setattr(desk, "in_transaction", run_again)
+    made = [(await _create(service, _threshold(), service.user())).id for _ in range(2)]
+    listed = await service.alerts.ListAlerts(alert_pb2.ListAlertsRequest(), metadata=service.user())
+    assert [alert.id for alert in listed.alerts] == made[::-1]
+
+
+async def test_an_edit_that_was_left_behind_is_evaluated_by_the_running_service(
+    make_database: MakeDatabase, broker_url: str, clock: SteppedClock
+) -> None:
+    """As when the process that made it ended: the next to start makes up for it."""
+    url = await make_database("evaluator")
+    async with _running(url, broker_url, clock) as first:
+        await first.facts.PutAccounts(fact_pb2.PutAccountsRequest(accounts=[_account()]), metadata=first.bank())
+        made = await _create(first, _threshold(active=False), first.user())
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE alerts SET active = true, evaluate_after_edit = 1"))
+    await engine.dispose()
+    clock.advance(timedelta(seconds=6))
+    async with _running(url, broker_url, clock) as second:
+        [message] = await second.published(1)
+    assert message.subject == "tocsin.firings.user"
+    assert events_pb2.Firing.FromString(message.data).alert_id == made.id
+
+
 async def test_a_patch_changes_what_its_mask_names(service: Service) -> None:
     """A changed condition starts fresh and renames a default name; the kind stays; wrong values name their field."""
     made = await _create(service, _threshold(), service.user())
@@ -284,6 +332,17 @@ async def test_firings_are_summed_up_rechecked_and_published_again(service: Serv
         evaluation_pb2.RepublishFiringsRequest(since=since, until=until), metadata=service.ours()
     )
     assert again.published == 1
+    until.FromDatetime(service.clock.now() + timedelta(hours=23, seconds=1))
+    too_long: list[Awaitable[object]] = [
+        service.evaluation.SummariseFirings(
+            evaluation_pb2.SummariseFiringsRequest(since=since, until=until), metadata=service.ours()
+        ),
+        service.evaluation.RepublishFirings(
+            evaluation_pb2.RepublishFiringsRequest(since=since, until=until), metadata=service.ours()
+        ),
+    ]
+    for call in too_long:
+        assert (await _refused(call)).violations[0].field == "until"
     [repeat] = await service.published(1)
     assert repeat.data == message.data
     assert repeat.headers["Nats-Msg-Id"].startswith(f"{firing}:")

@@ -44,15 +44,15 @@ INSERT INTO people (partner_id, user_id, time_zone, currency, locale, content_ha
 SELECT 1, n, 'America/Chicago', 'USD', 'en-US', '', $1, 1 FROM generate_series(1, $2::bigint) n
 """,
     """
-INSERT INTO accounts (partner_id, id, user_id, name, balance, currency, as_of, version)
-SELECT 1, n, n, 'Checking', 1000, 'USD', $1, 1 FROM generate_series(1, $2::bigint) n
+INSERT INTO accounts (partner_id, id, user_id, name, balance, currency, as_of, version, received_at)
+SELECT 1, n, n, 'Checking', 1000, 'USD', $1, 1, $1 FROM generate_series(1, $2::bigint) n
 """,
     """
 INSERT INTO budgets (partner_id, id, user_id, name, category, currency, amount, period, spent_source, spent,
-                     spent_from, spent_until, as_of, version)
+                     spent_from, spent_until, as_of, version, received_at)
 SELECT 1, n, n, 'Groceries', 'groceries', 'USD', 400, 'monthly', 'derived', 0,
        date_trunc('month', $1::timestamptz)::date,
-       (date_trunc('month', $1::timestamptz) + interval '1 month')::date, $1, 1
+       (date_trunc('month', $1::timestamptz) + interval '1 month')::date, $1, 1, $1
   FROM generate_series(1, $2::bigint) n
 """,
     """

@@ -29,8 +29,8 @@ INSERT INTO people (partner_id, user_id, time_zone, currency, locale, content_ha
 SELECT 1, n, 'America/Chicago', 'USD', 'en-US', '', $2, 1 FROM generate_series($1::bigint, $3::bigint) n
 """,
     """
-INSERT INTO accounts (partner_id, id, user_id, name, balance, currency, as_of, version)
-SELECT 1, n, n, 'Checking', CASE WHEN n % 200 = 0 THEN 100 ELSE 1000 END, 'USD', $2, 1
+INSERT INTO accounts (partner_id, id, user_id, name, balance, currency, as_of, version, received_at)
+SELECT 1, n, n, 'Checking', CASE WHEN n % 200 = 0 THEN 100 ELSE 1000 END, 'USD', $2, 1, $2
   FROM generate_series($1::bigint, $3::bigint) n
 """,
     """

@@ -84,6 +84,7 @@ async def evaluator(
 
     parts: list[Part] = [
         Loop("evaluator.slices", sweep.round, clock=clock, activity=activity, wake=sweep_bell, poll=LOOK),
+        Loop("evaluator.edits", person.finish_edits, clock=clock, activity=activity, poll=LOOK),
         Loop("evaluator.ledger", ledger.round, clock=clock, activity=activity, wake=ledger_bell),
         Loop("evaluator.measuring", meter.refresh, clock=clock, activity=activity, poll=REFRESH),
         *job_consumers(
@@ -103,7 +104,7 @@ async def evaluator(
         settings.grpc_port,
         [
             Registration(
-                AlertServicer(Desk(engine, clock, person), engine, clock),
+                AlertServicer(Desk(engine, clock, person), engine, clock, ids),
                 alert_pb2_grpc.add_AlertServiceServicer_to_server,
                 alert_pb2.DESCRIPTOR.services_by_name["AlertService"],
             ),
@@ -122,7 +123,7 @@ async def evaluator(
         metrics=measured,
         tracer=tracer,
         random=random,
-        reflection=settings.env is not Environment.PRODUCTION,
+        reflection=settings.env is Environment.DEV,
         host=settings.host,
     )
     admin = AdminServer(

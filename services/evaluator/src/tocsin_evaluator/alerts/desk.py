@@ -1,7 +1,8 @@
 """Creating, changing and deleting alerts; each is evaluated once after its commit."""
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -46,26 +47,21 @@ class Desk:
     engine: AsyncEngine
     clock: Clock
     evaluation: PersonEvaluation
+    _evaluating: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False, compare=False)
 
-    async def create(self, owner: Owner, wish: Wish, once: Once | None, trace: Trace) -> Alert:
+    async def create(self, owner: Owner, wish: Wish, once: Once, trace: Trace) -> Alert:
         """Create an alert and evaluate it. A repeated request gets the alert it made. Raises IdempotencyConflict."""
-        created: list[int] = []
 
         async def work(connection: AsyncConnection) -> int:
-            created.clear()
             now = self.clock.now()
 
             async def make() -> bytes:
-                created.append(await alerts.create(connection, owner.partner_id, owner.user_id, wish, now))
-                return str(created[0]).encode()
+                return str(await alerts.create(connection, owner.partner_id, owner.user_id, wish, now)).encode()
 
-            if once is None:
-                return int(await make())
             return int(await remember(connection, idempotency_keys, once.key, once.request_hash, now, make))
 
         alert_id = await in_transaction(self.engine, work)
-        if created and wish.active:
-            await self.evaluation.after_edit(owner.partner_id, alert_id, wish.kind, trace, silent=True)
+        await self._evaluate_edit(owner, alert_id, wish.kind, trace)
         made = await self.get(owner, alert_id)
         if made is None:  # made before by the same request, and deleted since
             return await self._as_first_answered(owner, alert_id, wish)
@@ -77,25 +73,28 @@ class Desk:
 
     async def change(self, owner: Owner, alert_id: int, changed: Callable[[Wish], Wish], trace: Trace) -> Alert | None:
         """Apply `changed` to what is stored, and evaluate the result. What `changed` raises ends the change."""
-        edits: list[tuple[KindName, bool, bool]] = []
 
-        async def work(connection: AsyncConnection) -> bool:
-            edits.clear()
+        async def work(connection: AsyncConnection) -> KindName | None:
             found = await alerts.get(connection, owner.partner_id, owner.user_id, alert_id, for_change=True)
             if found is None:
-                return False
+                return None
             now = self.clock.now()
             edit = _edit(found, changed(found.wish), now)
             await alerts.change(connection, found, edit, now)
-            edits.append((edit.wish.kind, edit.wish.active, edit.heard_from is not None))
-            return True
+            return edit.wish.kind
 
-        if not await in_transaction(self.engine, work):
+        kind = await in_transaction(self.engine, work)
+        if kind is None:
             return None
-        kind, active, starts_fresh = edits[0]
-        if active:
-            await self.evaluation.after_edit(owner.partner_id, alert_id, kind, trace, silent=starts_fresh)
+        await self._evaluate_edit(owner, alert_id, kind, trace)
         return await self.get(owner, alert_id)
+
+    async def _evaluate_edit(self, owner: Owner, alert_id: int, kind: KindName, trace: Trace) -> None:
+        """Evaluate what the edit says is to be evaluated; a caller that goes away does not end it."""
+        task = asyncio.create_task(self.evaluation.after_edit(owner.partner_id, alert_id, kind, trace))
+        self._evaluating.add(task)
+        task.add_done_callback(self._evaluating.discard)
+        await asyncio.shield(task)
 
     async def delete(self, owner: Owner, alert_id: int) -> bool:
         """Delete softly; False where the owner has no such alert."""
@@ -133,13 +132,13 @@ class Desk:
 
 
 def _edit(found: StoredAlert, wish: Wish, now: datetime) -> Change:
-    """What an edit means. A snooze that is ended early ends now, so that what it slept through stays gone."""
+    """What an edit means. A snooze that is ended early ends now, and one that is over is not moved back: what it slept
+    through stays gone.
+    """
     before = found.wish
-    asleep = before.snoozed_until is not None and before.snoozed_until > now
-    if asleep and (wish.snoozed_until is None or wish.snoozed_until < now):
-        wish = replace(wish, snoozed_until=now)
-    elif wish.snoozed_until is None and before.snoozed_until is not None:
-        wish = replace(wish, snoozed_until=before.snoozed_until)
+    if before.snoozed_until is not None:
+        slept_until = min(before.snoozed_until, now)
+        wish = replace(wish, snoozed_until=max(wish.snoozed_until or slept_until, slept_until))
     is_new = wish.condition != before.condition
     woken = wish.active and not before.active
     return Change(wish, is_new, now if is_new or woken else None)

@@ -17,6 +17,7 @@ from tocsin_evaluator.doors.words import KINDS, NOT_FIRED
 from tocsin_evaluator.model.alerts import Wish
 from tocsin_evaluator.store import firings
 from tocsin_kit.clock import Clock
+from tocsin_kit.ids import Ids
 from tocsin_kit.postgres.idempotency import IdempotencyConflict, RequestKey
 from tocsin_kit.rpc.caller import current_caller
 from tocsin_kit.rpc.errors import Reason, TocsinError, not_found
@@ -28,8 +29,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AlertServicer(alert_pb2_grpc.AlertServiceServicer):
     """Serves AlertService."""
 
-    def __init__(self, desk: Desk, engine: AsyncEngine, clock: Clock) -> None:
-        self._desk, self._engine, self._clock = desk, engine, clock
+    def __init__(self, desk: Desk, engine: AsyncEngine, clock: Clock, ids: Ids) -> None:
+        self._desk, self._engine, self._clock, self._ids = desk, engine, clock, ids
         self._validation = Validation()
 
     async def ListAlerts(self, request: alert_pb2.ListAlertsRequest, context: Context) -> alert_pb2.ListAlertsResponse:
@@ -47,10 +48,19 @@ class AlertServicer(alert_pb2_grpc.AlertServiceServicer):
         """Create an alert."""
         wish = wish_of(request.alert)
         try:
-            made = await self._desk.create(_owner(), wish, _once(request), current_trace())
+            made = await self._desk.create(_owner(), wish, self._once(request), current_trace())
         except IdempotencyConflict as conflict:
             raise TocsinError(str(conflict), Reason.IDEMPOTENCY_CONFLICT) from conflict
         return alert_pb2.CreateAlertResponse(alert=alert_message(made, self._clock.now()))
+
+    def _once(self, request: alert_pb2.CreateAlertRequest) -> Once:
+        """How to recognise the request when it comes again: from its caller, or else, under an id of ours, when its
+        commit went through unseen. A request for another user is another request.
+        """
+        partner_id, user_id = current_caller().require_user()
+        request_id = request.request_id or str(self._ids.uuid7())
+        key = RequestKey(partner_id, f"{current_caller().subject}/{user_id}", "CreateAlert", request_id)
+        return Once(key, hashlib.sha256(request.SerializeToString(deterministic=True)).digest())
 
     async def GetAlert(self, request: alert_pb2.GetAlertRequest, context: Context) -> alert_pb2.GetAlertResponse:
         """One alert."""
@@ -124,12 +134,3 @@ class AlertServicer(alert_pb2_grpc.AlertServiceServicer):
 def _owner() -> Owner:
     partner_id, user_id = current_caller().require_user()
     return Owner(partner_id, user_id)
-
-
-def _once(request: alert_pb2.CreateAlertRequest) -> Once | None:
-    """How to recognise the request when it comes again. A request for another user is another request."""
-    if not request.request_id:
-        return None
-    partner_id, user_id = current_caller().require_user()
-    key = RequestKey(partner_id, f"{current_caller().subject}/{user_id}", "CreateAlert", request.request_id)
-    return Once(key, hashlib.sha256(request.SerializeToString(deterministic=True)).digest())

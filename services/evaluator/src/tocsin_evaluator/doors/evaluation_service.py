@@ -50,9 +50,7 @@ class EvaluationServicer(evaluation_pb2_grpc.EvaluationServiceServicer):
         self, request: evaluation_pb2.SummariseFiringsRequest, context: Context
     ) -> evaluation_pb2.SummariseFiringsResponse:
         """Firings counted minute by minute."""
-        since, until = _instant(request.since, "since"), _instant(request.until, "until")
-        if until - since > _DAY:
-            raise invalid_field("until", "must be at most a day after since")
+        since, until = _span(request)
         async with self._engine.connect() as connection:
             minutes = await firings.summary(connection, request.partner_id or None, since, until)
         return evaluation_pb2.SummariseFiringsResponse(
@@ -68,17 +66,27 @@ class EvaluationServicer(evaluation_pb2_grpc.EvaluationServiceServicer):
         self, request: evaluation_pb2.RepublishFiringsRequest, context: Context
     ) -> evaluation_pb2.RepublishFiringsResponse:
         """Publish the firings of a span again, under message ids of their own."""
-        since, until = _instant(request.since, "since"), _instant(request.until, "until")
+        since, until = _span(request)
         partner_id, now = request.partner_id or None, self._clock.now()
         number = str(int(now.timestamp() * 1_000_000))
 
-        async def work(connection: AsyncConnection) -> list[str]:
+        async def work(connection: AsyncConnection) -> dict[str, int]:
             return await firings.republish(connection, partner_id, since, until, number, now)
 
-        classes = await in_transaction(self._engine, work)
-        for work_class in classes:
-            self._outbox.wrote(work_class)
-        return evaluation_pb2.RepublishFiringsResponse(published=len(classes))
+        published = await in_transaction(self._engine, work)
+        for work_class, n in published.items():
+            self._outbox.wrote(work_class, n)
+        return evaluation_pb2.RepublishFiringsResponse(published=sum(published.values()))
+
+
+def _span(
+    request: evaluation_pb2.SummariseFiringsRequest | evaluation_pb2.RepublishFiringsRequest,
+) -> tuple[datetime, datetime]:
+    """Since when and until when, at most a day: callers walk longer spans."""
+    since, until = _instant(request.since, "since"), _instant(request.until, "until")
+    if until - since > _DAY:
+        raise invalid_field("until", "must be at most a day after since")
+    return since, until
 
 
 def _instant(stamp: Timestamp, field: str) -> datetime:

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     BigInteger,
-    Boolean,
     ColumnElement,
     DateTime,
     Integer,
@@ -38,7 +37,7 @@ from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from tocsin_evaluator.evaluation.scanning import may_rearm, versioned
-from tocsin_evaluator.evaluation.scope import Joined, Scope, chosen_alerts, joined, percents_of, snoozed
+from tocsin_evaluator.evaluation.scope import Joined, Scope, chosen_alerts, is_asleep, is_silent, joined, percents_of
 from tocsin_evaluator.kinds import KINDS
 from tocsin_evaluator.kinds.kind import Kind, Rows
 from tocsin_evaluator.model.words import KindName
@@ -58,7 +57,7 @@ def _json(values: dict[str, ColumnElement[Any]]) -> ColumnElement[Any]:
 def _may_fire(kind: Kind, source: Joined, condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """The condition, and none of the reasons against that the alert's row and its fact give."""
     rows = source.rows
-    against = [source.backfill, snoozed(rows), *[clause(rows) for _, clause in kind.reasons]]
+    against = [source.backfill, is_asleep(kind, rows), *[clause(rows) for _, clause in kind.reasons]]
     return and_(condition, *[not_(clause) for clause in against])
 
 
@@ -93,6 +92,7 @@ def _hit(kind: Kind, scope: Scope) -> CTE:
             a.critical,
             percent.label("percent"),
             fires.label("fires"),
+            is_silent(kind, rows).label("silent"),
             versioned(rows, key).label("key"),
             _json(context).label("context"),
             _or_null(kind.daily_digest, rows, false()).label("daily_digest"),
@@ -124,13 +124,13 @@ def _order_of(kind: Kind, rows: Rows) -> ColumnElement[Any]:
 
 
 def _picked(kind: Kind, hit: CTE) -> CTE:
-    """One row per occurrence; of several percents only the highest is to fire, and none when told to be silent."""
+    """One row per occurrence; of several percents only the highest is to fire, and none where it is to be silent."""
     fires: ColumnElement[bool] = true()
     if kind.percents is not None:
         mine = [hit.c.partner_id, hit.c.alert_id]
         fires = hit.c.percent == func.max(hit.c.percent).over(partition_by=mine)
     if kind.silent_when_new:
-        fires = and_(fires, not_(bindparam("silent", type_=Boolean)))
+        fires = and_(fires, not_(hit.c.silent))
     one = [hit.c.partner_id, hit.c.alert_id, hit.c.key]
     return (
         select(hit, fires.label("first_told"))

@@ -7,13 +7,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tocsin_evaluator.evaluation.ledger import Ledger
 from tocsin_evaluator.facts.intake import Intake, Taken
-from tocsin_evaluator.model.facts import Arrival
+from tocsin_evaluator.model.facts import Arrival, Trace
 from tocsin_evaluator.model.words import CLASS_OF, Way
 from tocsin_evaluator.store.ledger import add_lines
 from tocsin_kit.clock import Clock
 from tocsin_kit.postgres.engine import in_transaction
 from tocsin_kit.postgres.outbox import Outbox
 from tocsin_kit.telemetry.metrics import Metrics
+from tocsin_kit.telemetry.propagation import link_to
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,17 @@ class Realtime:
         return taken
 
     def _measure(self, arrivals: Sequence[Arrival], fired: int) -> None:
-        """Observe how long each firing took, counted from the batch's first arrival."""
+        """Observe how long each firing took, counted from the batch's first arrival, and in whose trace that came."""
         if fired:
-            took = (self.clock.now() - min(each.at for each in arrivals)).total_seconds()
+            first = min(arrivals, key=lambda each: each.at)
+            took = (self.clock.now() - first.at).total_seconds()
             for _ in range(fired):
-                self.metrics.fact_to_firing.observe(max(took, 0.0))
+                self.metrics.fact_to_firing.observe(max(took, 0.0), _exemplar(first.trace))
+
+
+def _exemplar(trace: Trace) -> dict[str, str] | None:
+    """A trace's id as an exemplar; None when there is no trace or it is not kept."""
+    link = link_to(trace.traceparent)
+    if link is None or not link.context.trace_flags.sampled:
+        return None
+    return {"trace_id": f"{link.context.trace_id:032x}"}

@@ -29,14 +29,13 @@ _PLAN_FOR_THE_NUMBERS_AT_HAND = text("SET LOCAL plan_cache_mode = force_custom_p
 class Moment:
     """When an evaluation takes place, in which way, and what goes with it.
 
-    `silent` records a goal's milestones as passed without firing; `any_hour` lets bills fire before 06:00 local.
+    `any_hour` lets bills fire before 06:00 local.
     """
 
     at: datetime
     way: Way
     max_age: timedelta
     trace: Trace = NO_TRACE
-    silent: bool = False
     any_hour: bool = False
 
     def parameters(self) -> dict[str, object]:
@@ -44,7 +43,6 @@ class Moment:
         return {
             "moment": self.at,
             "any_hour": self.any_hour,
-            "silent": self.silent,
             "max_age": self.max_age,
             "work_class": CLASS_OF[self.way].value,
             "caller_trace": self.trace.traceparent,
@@ -69,6 +67,8 @@ class Scanned:
         `evaluated` is given where only the true ones were looked at.
         """
         reasons = Counter({reason: self.verdicts[reason] for reason in Reason if self.verdicts[reason]})
+        if self.verdicts[Verdict.NOTE]:
+            reasons[Reason.PASSED] += self.verdicts[Verdict.NOTE]
         lost = self.verdicts[Verdict.FIRE] - fired
         if lost > 0:
             reasons[lost_to] += lost
@@ -131,5 +131,4 @@ async def fire_in(
         await connection.execute(locking_statement(), chosen)
         statement = firing_statement(kind.name, Scope.CHOSEN, own_traces=moment.own_traces)
         fired = await connection.scalar(statement, {**parameters, **chosen}) or 0
-    lost_to = Reason.PASSED if moment.silent and kind.silent_when_new else kind.lost_to
-    return scanned.tally(fired, lost_to, evaluated)
+    return scanned.tally(fired, kind.lost_to, evaluated)

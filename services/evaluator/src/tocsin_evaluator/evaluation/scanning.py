@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from tocsin_evaluator.evaluation.scope import Joined, Scope, joined, percents_of, snoozed
+from tocsin_evaluator.evaluation.scope import Joined, Scope, is_asleep, is_silent, joined, percents_of, snoozed
 from tocsin_evaluator.kinds import KINDS
 from tocsin_evaluator.kinds.kind import Kind, Rows
 from tocsin_evaluator.model.words import KindName, Reason, Verdict
@@ -65,13 +65,12 @@ def may_rearm(kind: Kind, source: Joined) -> ColumnElement[bool] | None:
 def _verdict(kind: Kind, source: Joined) -> ColumnElement[str]:
     """What the scan says of one alert and fact: a Verdict, or the first Reason that applies."""
     rows = source.rows
-    reasons = [(Reason.BACKFILL, source.backfill), (Reason.SNOOZED, snoozed(rows))]
+    reasons = [(Reason.BACKFILL, source.backfill), (Reason.SNOOZED, is_asleep(kind, rows))]
     reasons += [(reason, clause(rows)) for reason, clause in kind.reasons]
     if not kind.guarded_by_its_row:
         reasons.append((Reason.ALREADY_SENT, _already_sent(kind, rows)))
-    when_true = case(
-        *[(clause, literal(reason, Text)) for reason, clause in reasons], else_=literal(Verdict.FIRE, Text)
-    )
+    fires = case((is_silent(kind, rows), literal(Verdict.NOTE, Text)), else_=literal(Verdict.FIRE, Text))
+    when_true = case(*[(clause, literal(reason, Text)) for reason, clause in reasons], else_=fires)
     cases: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [(kind.condition(rows), when_true)]
     rearm = may_rearm(kind, source)
     if rearm is not None:
@@ -94,7 +93,7 @@ def _scan(kind: Kind, scope: Scope) -> Select[tuple[str, str, int, list[int], li
         .offset(literal_column("0"))  # a fence: flattened, the verdict would be worked out three times over
         .subquery("judged")
     )
-    chosen = judged.c.verdict.in_([Verdict.FIRE, Verdict.REARM])
+    chosen = judged.c.verdict.in_([Verdict.FIRE, Verdict.NOTE, Verdict.REARM])
 
     def ids(of: ColumnElement[int]) -> ColumnElement[Any]:
         return func.array_agg(of, type_=ARRAY(BigInteger)).filter(chosen)
@@ -113,6 +112,6 @@ def scan_statement(kinds: tuple[KindName, ...], scope: Scope) -> CompoundSelect[
     """A row per kind and verdict: how many, and the keys of those to fire or to arm again.
 
     Indexes: FACTS the facts' primary keys, then alerts_by_subject (alerts_by_user for transaction kinds); RANGE
-    alerts_by_user; ZONE bills_by_due; USER and ALERT the alerts' own.
+    alerts_by_user; ZONE bills_by_due; WOKEN alerts_by_snooze; USER and ALERT the alerts' own.
     """
     return union_all(*[_scan(KINDS[name], scope) for name in kinds])

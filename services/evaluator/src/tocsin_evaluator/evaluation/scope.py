@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
+    DateTime,
     FromClause,
     Integer,
     Interval,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    not_,
     null,
     or_,
     true,
@@ -28,6 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from tocsin_evaluator.kinds.kind import Kind, Rows, rows_over
+from tocsin_evaluator.model.words import AfterEdit
 
 #: How long before its creation or edit a purchase may have arrived for an alert to look at it still.
 BEFORE_THE_EDIT = timedelta(seconds=60)
@@ -42,6 +45,8 @@ class Scope(Enum):
     """The alerts of one partner's users from one id to another."""
     ZONE = auto()
     """The alerts of people in one time zone."""
+    WOKEN = auto()
+    """The alerts whose snooze has ended since an instant."""
     USER = auto()
     """One user's alerts."""
     ALERT = auto()
@@ -93,15 +98,27 @@ def snoozed(rows: Rows) -> ColumnElement[bool]:
     return func.coalesce(rows.alert.c.snoozed_until > rows.at, False, type_=Boolean)
 
 
+def is_silent(kind: Kind, rows: Rows) -> ColumnElement[bool]:
+    """Whether what is true is only noted: the alert is new, and its evaluation after the edit has not been yet."""
+    if not kind.silent_when_new:
+        return false()
+    return func.coalesce(rows.alert.c.evaluate_after_edit == AfterEdit.SILENTLY, False, type_=Boolean)
+
+
+def is_asleep(kind: Kind, rows: Rows) -> ColumnElement[bool]:
+    """Whether the alert is left alone for now. A snooze does not put off what is noted and not told."""
+    return and_(snoozed(rows), not_(is_silent(kind, rows))) if kind.silent_when_new else snoozed(rows)
+
+
 def _recent(rows: Rows) -> ColumnElement[bool]:
     """The purchases a transaction alert looks at when it is created, edited or asked: no history, not older than
-    the edit less a minute, nor what it slept through. The bound on posted_at is the index's: what came in within
-    the age is at most twice as old.
+    the edit less a minute, nor what it slept through (while it sleeps, that is the reason why it does not fire). The
+    bound on posted_at is the index's: what came in within the age is at most twice as old.
     """
     a, f = rows.alert.c, rows.fact.c
     age = bindparam("max_age", type_=Interval)
     since = func.greatest(a.condition_changed_at - literal(BEFORE_THE_EDIT, Interval), rows.at - age)
-    awake = or_(a.snoozed_until.is_(None), f.received_at >= a.snoozed_until)
+    awake = or_(a.snoozed_until.is_(None), f.received_at >= a.snoozed_until, a.snoozed_until > rows.at)
     reach = rows.at - age - age - literal(timedelta(days=2), Interval)
     return and_(f.received_at >= since, f.posted_at >= reach, f.backfill.is_(False), awake)
 
@@ -148,6 +165,9 @@ def _restriction(rows: Rows, scope: Scope) -> ColumnElement[bool]:
             )
         case Scope.ZONE:
             return rows.zone == bindparam("of_zone", type_=Text)
+        case Scope.WOKEN:
+            since = bindparam("woken_since", type_=DateTime(timezone=True))
+            return and_(a.snoozed_until > since, a.snoozed_until <= rows.at)
         case Scope.USER:
             return and_(a.partner_id == partner, a.user_id == bindparam("of_user", type_=BigInteger))
         case Scope.ALERT:

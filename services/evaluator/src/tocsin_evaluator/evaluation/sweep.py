@@ -5,12 +5,13 @@ transaction that also notes it as done, so a slice taken over fires nothing twic
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tocsin_evaluator.evaluation.ledger import Ledger
@@ -22,12 +23,15 @@ from tocsin_evaluator.model.facts import Trace
 from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.model.words import CLASS_OF, Way
 from tocsin_evaluator.store import budgets, slices
+from tocsin_evaluator.store.budgets import Derived
 from tocsin_evaluator.store.people import known
 from tocsin_evaluator.store.slices import Progress, Slice
 from tocsin_kit.clock import Clock, Wake
+from tocsin_kit.halves import in_halves
 from tocsin_kit.loops import Bell
 from tocsin_kit.postgres.engine import in_transaction
 from tocsin_kit.postgres.outbox import Outbox
+from tocsin_kit.transient import is_data_error
 
 #: How many alerts a slice holds, about.
 SLICE_SIZE = 50_000
@@ -40,6 +44,7 @@ _GLANCE = timedelta(milliseconds=200)
 #: East of Greenwich the calendar is at most this far ahead of UTC.
 _EARLIEST_ZONE = timedelta(hours=14)
 _BUDGETS_AT_ONCE = 500
+_log = structlog.get_logger(__name__)
 
 Report = Callable[[int, int], Awaitable[None]]
 
@@ -93,25 +98,31 @@ class Sweep:
         )
         if taken is None:
             return False
+        await self.work_on(taken)
+        return True
+
+    async def work_on(self, taken: Slice) -> None:
+        """Sweep a slice that this replica has claimed, unless another has taken it over."""
         tally = await in_transaction(self.engine, lambda connection: self._sweep(connection, taken))
         if tally is not None:
             self.outbox.wrote(CLASS_OF[Way.SWEEP], tally.fired)
             self.ledger.count(Way.SWEEP, {taken.kind: tally})
         self.ended.set()
-        return True
 
     async def _cut(self, connection: AsyncConnection, run_id: UUID, trace: Trace) -> None:
         for kind in SWEPT:
             await slices.cut(connection, run_id, kind.name, SLICE_SIZE, self.clock.now(), trace.traceparent)
 
     async def _sweep(self, connection: AsyncConnection, taken: Slice) -> Tally | None:
-        """The slice's transaction; None where its lease was lost (what it did is rolled into the guard's hands)."""
+        """The slice's transaction; None where its lease was lost."""
+        if not await slices.hold(connection, taken.id, self.replica):
+            return None
         where = {"of_partner": taken.partner_id, "user_from": taken.user_from, "user_to": taken.user_to}
         moment = Moment(self.clock.now(), Way.SWEEP, self.max_age, Trace(taken.traceparent))
         kind = KINDS[taken.kind]
         tally = await fire_in(connection, kind, Scope.RANGE, moment, where, evaluated=taken.alerts)
-        mine = await slices.done(connection, taken.id, self.replica, tally.fired, moment.at)
-        return tally if mine or tally.fired else None
+        await slices.done(connection, taken.id, tally.fired, moment.at)
+        return tally
 
     async def _glance(self) -> None:
         """Wait until this replica has ended a slice, or a moment of real time: so others work, whatever our clock."""
@@ -120,16 +131,24 @@ class Sweep:
                 await self.ended.wait()
 
     async def _turn_budgets(self) -> None:
-        """Sum derived budgets anew whose period has turned, in their owners' zones."""
+        """Sum derived budgets anew whose period has turned, in their owners' zones.
+
+        One that cannot be summed is logged: it is not to keep everybody's alerts from being swept.
+        """
         now = self.clock.now()
         async with self.engine.connect() as connection:
             turned = await budgets.turned(connection, (now + _EARLIEST_ZONE).date())
+
+        async def work(part: Sequence[Derived]) -> None:
+            await in_transaction(self.engine, lambda connection: _sum_anew(connection, part, now))
+
         for start in range(0, len(turned), _BUDGETS_AT_ONCE):
-            part = turned[start : start + _BUDGETS_AT_ONCE]
+            for bad, error in await in_halves(turned[start : start + _BUDGETS_AT_ONCE], work, is_data_error):
+                ids = {"partner_id": bad.partner_id, "budget_id": bad.id}
+                _log.error("budget_cannot_be_summed", **ids, error=type(error).__name__)
 
-            async def work(connection: AsyncConnection, part: list[budgets.Derived] = part) -> None:
-                users = {(each.partner_id, each.user_id, None) for each in part}
-                people = await known(connection, {(partner, user) for partner, user, _ in users})
-                await derive(connection, await budgets.lock_derived(connection, users), people, now)
 
-            await in_transaction(self.engine, work)
+async def _sum_anew(connection: AsyncConnection, turned: Sequence[Derived], now: datetime) -> None:
+    people = await known(connection, {(each.partner_id, each.user_id) for each in turned})
+    locked = await budgets.lock(connection, [each.key for each in turned])
+    await derive(connection, locked, people, now)

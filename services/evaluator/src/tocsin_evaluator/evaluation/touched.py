@@ -1,5 +1,6 @@
 """Facts that a transaction has just written: what the real-time evaluation looks at."""
 
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy import Table
@@ -7,7 +8,7 @@ from sqlalchemy import Table
 from tocsin_evaluator.evaluation.scope import facts_parameter
 from tocsin_evaluator.kinds import REGISTRY
 from tocsin_evaluator.kinds.kind import Kind
-from tocsin_evaluator.model.facts import Trace
+from tocsin_evaluator.model.facts import Arrival, Trace
 
 Key = tuple[int, int]
 
@@ -32,6 +33,13 @@ class Touched:
         before = touches.get(key)
         if before is None or before.backfill:
             touches[key] = touch
+
+    def add_written(self, table: Table, arrivals: Iterable[Arrival], written: Container[Key]) -> None:
+        """Note those of the arrivals that were written, each as it came."""
+        for each in arrivals:
+            key = (each.fact.partner_id, each.fact.id)
+            if key in written:
+                self.add(table, key, Touch(each.backfill, each.trace))
 
     def kinds(self) -> list[Kind]:
         """The kinds of alert that look at such facts, in the registry's order."""

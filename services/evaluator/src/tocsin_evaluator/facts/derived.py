@@ -13,6 +13,7 @@ from tocsin_evaluator.model.words import BudgetPeriod
 from tocsin_evaluator.store import budgets
 from tocsin_evaluator.store.budgets import Derived
 from tocsin_evaluator.store.people import Known
+from tocsin_evaluator.store.purchases import Spending
 from tocsin_evaluator.store.upserts import Key
 
 
@@ -31,21 +32,18 @@ class Affected:
         if before is None or before.backfill:
             self.touches[user] = touch
 
+    def also(self, spending: Iterable[Spending]) -> None:
+        """More that changed of users who are here already."""
+        self.categories |= {each for each in spending if each[2] != ""}
+
     def whole_user(self, user: Key, touch: Touch) -> None:
         """All of a user's periods may have changed."""
         self.category(user, None, touch)
 
-
-async def derive_affected(
-    connection: AsyncConnection, affected: Affected, people: Mapping[Key, Known], at: datetime
-) -> dict[Key, Touch]:
-    """Lock and sum the affected budgets anew; answers those that changed, as touched by what changed them."""
-    if not affected.categories:
-        return {}
-    locked = await budgets.lock_derived(connection, affected.categories)
-    changed = await derive(connection, locked, people, at)
-    owners = {(each.partner_id, each.id): (each.partner_id, each.user_id) for each in locked}
-    return {key: affected.touches[owners[key]] for key in changed}
+    def includes(self, budget: Derived) -> bool:
+        """Whether a budget is one of them."""
+        user = (budget.partner_id, budget.user_id)
+        return (*user, budget.category) in self.categories or (*user, None) in self.categories
 
 
 async def derive(
@@ -57,4 +55,4 @@ async def derive(
         today = at.astimezone(zone_of((each.partner_id, each.user_id), people)).date()
         period = period_of(BudgetPeriod(each.period), each.starts_on, today)
         periods.append((each, period.first, period.until))
-    return await budgets.derive(connection, periods)
+    return await budgets.derive(connection, periods, at)

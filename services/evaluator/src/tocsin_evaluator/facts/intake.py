@@ -1,6 +1,7 @@
 """One transaction that takes facts in and fires what they make true.
 
-Order, which is the lock order: profiles, accounts, goals, transactions, budgets, bills; then the alerts.
+Order, which is the lock order: the users whose purchases and budgets it writes; then profiles, accounts, goals,
+transactions, budgets, bills; then the alerts.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,21 +10,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tocsin_evaluator.evaluation.due_days import renew
 from tocsin_evaluator.evaluation.run import Moment, fire_arrived
 from tocsin_evaluator.evaluation.touched import Touch, Touched
-from tocsin_evaluator.facts.derived import Affected, derive_affected
+from tocsin_evaluator.facts.derived import Affected
 from tocsin_evaluator.facts.merging import ANOTHERS, merged
-from tocsin_evaluator.facts.purchases import chosen_pairs
-from tocsin_evaluator.facts.stored import (
-    account_row,
-    bill_row,
-    budget_row,
-    goal_row,
-    person_row,
-    transaction_row,
-    zone_of,
-)
+from tocsin_evaluator.facts.pairing import pair_forms
+from tocsin_evaluator.facts.stored import account_row, goal_row, person_row, transaction_row, zone_of
+from tocsin_evaluator.facts.taking_bills import take_bills
+from tocsin_evaluator.facts.taking_budgets import take_budgets
 from tocsin_evaluator.model.facts import (
     Account,
     Arrival,
@@ -34,16 +28,14 @@ from tocsin_evaluator.model.facts import (
     Goal,
     Profile,
     Refused,
-    Trace,
     Transaction,
     key_of,
 )
 from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.model.words import FactKind, KindName, Way
-from tocsin_evaluator.store import balances, purchases
+from tocsin_evaluator.store import balances
 from tocsin_evaluator.store.balances import BalanceAfter
-from tocsin_evaluator.store.bills import lock_of_users
-from tocsin_evaluator.store.people import Known, known
+from tocsin_evaluator.store.people import Known, known, one_at_a_time
 from tocsin_evaluator.store.rows import TransactionRow
 from tocsin_evaluator.store.tables import accounts, bills, budgets, goals, transactions
 from tocsin_evaluator.store.upserts import Key, Put, Row, lock, put
@@ -92,13 +84,15 @@ class _Step:
         self._people: dict[Key, Known] = {}
         self._touched = Touched()
         self._affected = Affected()
-        self._moved: set[Key] = set()
+        self._moved: dict[Key, Touch] = {}
         self.foreign: set[FactKey] = set()
         self.tallies: dict[KindName, Tally] = {}
         self.profiles_told: list[Outgoing] = []
 
     async def run(self) -> None:
         """Everything, in the lock order."""
+        spending = [*self._of(Transaction), *self._of(Budget)]
+        await one_at_a_time(self._connection, {(each.fact.partner_id, each.fact.user_id) for each in spending})
         users = {(each.fact.partner_id, each.fact.user_id) for each in self._arrivals.values()}
         self._people = await known(self._connection, users)
         await self._take_profiles()
@@ -123,8 +117,11 @@ class _Step:
     async def _put(self, arrivals: Sequence[Arrival], rows: Sequence[Row]) -> Put:
         """Write rows, note whose id is another's, and answer what changed."""
         done = await put(self._connection, rows)
-        self.foreign |= {key_of(each.fact) for each in arrivals if (each.fact.partner_id, each.fact.id) in done.foreign}
+        self._note_foreign(arrivals, done)
         return done
+
+    def _note_foreign(self, arrivals: Sequence[Arrival], done: Put) -> None:
+        self.foreign |= {key_of(each.fact) for each in arrivals if (each.fact.partner_id, each.fact.id) in done.foreign}
 
     async def _take_profiles(self) -> None:
         arrivals = self._of(Profile)
@@ -138,8 +135,8 @@ class _Step:
                 self._people = {**self._people, key: Known(profile.time_zone, done.versions[key])}
                 self._tell(each, profile, done.versions[key])
                 if key not in before or before[key].time_zone != profile.time_zone:
-                    self._moved.add(key)
-                    self._affected.whole_user(key, Touch(each.backfill, each.trace))
+                    self._moved[key] = Touch(each.backfill, each.trace)
+                    self._affected.whole_user(key, self._moved[key])
         await self._intake.outbox.add(self._connection, self.profiles_told, self._at)
 
     def _tell(self, arrival: Arrival, profile: Profile, version: int) -> None:
@@ -156,23 +153,16 @@ class _Step:
 
     async def _take_accounts(self) -> None:
         arrivals = self._of(Account)
-        rows = [account_row(each.fact) for each in arrivals if isinstance(each.fact, Account)]
+        rows = [account_row(each.fact, self._at) for each in arrivals if isinstance(each.fact, Account)]
         posted = [each.fact for each in self._of(Transaction) if isinstance(each.fact, Transaction)]
         keys = {(row.partner_id, row.id) for row in rows} | {(each.partner_id, each.account_id) for each in posted}
         await lock(self._connection, accounts, keys)
-        done = await self._put(arrivals, rows)
-        for each in arrivals:
-            key = (each.fact.partner_id, each.fact.id)
-            if key in done.versions:
-                self._touched.add(accounts, key, Touch(each.backfill, each.trace))
+        self._touched.add_written(accounts, arrivals, (await self._put(arrivals, rows)).versions)
 
     async def _take_goals(self) -> None:
         arrivals = self._of(Goal)
-        done = await self._put(arrivals, [goal_row(each.fact) for each in arrivals if isinstance(each.fact, Goal)])
-        for each in arrivals:
-            key = (each.fact.partner_id, each.fact.id)
-            if key in done.versions:
-                self._touched.add(goals, key, Touch(each.backfill, each.trace))
+        rows = [goal_row(each.fact, self._at) for each in arrivals if isinstance(each.fact, Goal)]
+        self._touched.add_written(goals, arrivals, (await self._put(arrivals, rows)).versions)
 
     async def _take_transactions(self) -> None:
         arrivals = self._of(Transaction)
@@ -188,8 +178,8 @@ class _Step:
                 self._touched.add(transactions, key, touch)
                 category = row.category if done.versions[key] == 1 else None  # it may have changed its category
                 self._affected.category((row.partner_id, row.user_id), category, touch)
-        await self._pair([key for key in accepted if done.versions[key] == 1])
-        await self._move_balances([accepted[key] for key in rows if key in accepted])
+        self._affected.also(await pair_forms(self._connection, done.versions))
+        await self._move_balances(list(accepted.values()))
 
     def _transaction_row(self, arrival: Arrival) -> TransactionRow:
         if not isinstance(arrival.fact, Transaction):
@@ -197,60 +187,41 @@ class _Step:
         zone = zone_of((arrival.fact.partner_id, arrival.fact.user_id), self._people)
         return transaction_row(arrival.fact, zone, at=self._at, backfill=arrival.backfill, max_age=self._intake.max_age)
 
-    async def _pair(self, new: Sequence[Key]) -> None:
-        if not new:
-            return
-        pairs = chosen_pairs(await purchases.candidates(self._connection, new))
-        arrived = set(new)
-        members = []
-        for each in pairs:
-            posted_was_first = (each.partner_id, each.posted_id) not in arrived
-            purchase = each.posted_id if posted_was_first else each.pending_id
-            members += [(each.partner_id, each.pending_id, purchase), (each.partner_id, each.posted_id, purchase)]
-        await purchases.pair(self._connection, members)
-
     async def _move_balances(self, rows: Sequence[TransactionRow]) -> None:
-        """The newest balance by (posted_at, order in the batch) moves each account, if its own user's says so."""
+        """The newest balance by (posted_at, order in the batch) moves each account, if its own user's says so.
+
+        It is known as of now at the latest: a purchase of the days to come would shut the account's own balance out.
+        """
         newest: dict[tuple[int, int, int], TransactionRow] = {}
         for row in sorted(rows, key=lambda row: row.posted_at):  # stable: the batch's order breaks ties
             if row.balance_after is not None:
                 newest[row.partner_id, row.account_id, row.user_id] = row
         said = [
-            BalanceAfter(row.partner_id, row.account_id, row.user_id, row.balance_after, row.posted_at)
+            BalanceAfter(row.partner_id, row.account_id, row.user_id, row.balance_after, min(row.posted_at, self._at))
             for row in newest.values()
             if row.balance_after is not None
         ]
-        for moved in await balances.move(self._connection, said):
+        for moved in await balances.move(self._connection, said, self._at):
             row = newest[moved]
             arrival = self._arrivals[FactKey(row.partner_id, FactKind.TRANSACTION, row.id)]
             self._touched.add(accounts, moved[:2], Touch(row.backfill, arrival.trace))
 
     async def _take_budgets(self) -> None:
         arrivals = self._of(Budget)
-        rows = [
-            budget_row(each.fact, zone_of((each.fact.partner_id, each.fact.user_id), self._people))
-            for each in arrivals
-            if isinstance(each.fact, Budget)
-        ]
-        await lock(self._connection, budgets, [(row.partner_id, row.id) for row in rows])
-        done = await self._put(arrivals, rows)
-        for each in arrivals:
-            key = (each.fact.partner_id, each.fact.id)
-            if key in done.versions and isinstance(each.fact, Budget):
-                touch = Touch(each.backfill, each.trace)
-                self._touched.add(budgets, key, touch)
-                self._affected.category((each.fact.partner_id, each.fact.user_id), each.fact.category, touch)
-        for key, touch in (await derive_affected(self._connection, self._affected, self._people, self._at)).items():
-            self._touched.add(budgets, key, touch)
+        brought = [each.fact for each in arrivals if isinstance(each.fact, Budget)]
+        spent = await take_budgets(self._connection, brought, self._affected, self._people, self._at)
+        self._note_foreign(arrivals, spent.done)
+        self._touched.add_written(budgets, arrivals, spent.done.versions)
+        for key, each in spent.changed.items():
+            cause = self._affected.touches.get((each.partner_id, each.user_id))
+            if cause is not None:  # else only the budget itself came, which is noted
+                self._touched.add(budgets, key, cause)
 
     async def _take_bills(self) -> None:
         arrivals = self._of(Bill)
-        of_movers = await lock_of_users(self._connection, self._moved)
-        done = await self._put(arrivals, [bill_row(each.fact) for each in arrivals if isinstance(each.fact, Bill)])
-        await renew(self._connection, [*of_movers, *done.versions], self._at)
-        for key in of_movers:
-            self._touched.add(bills, key, Touch(False, Trace()))
-        for each in arrivals:
-            key = (each.fact.partner_id, each.fact.id)
-            if key in done.versions:
-                self._touched.add(bills, key, Touch(each.backfill, each.trace))
+        brought = [each.fact for each in arrivals if isinstance(each.fact, Bill)]
+        due = await take_bills(self._connection, brought, self._moved, self._at)
+        self._note_foreign(arrivals, due.done)
+        for each in due.of_movers:
+            self._touched.add(bills, each.key, self._moved[each.owner])
+        self._touched.add_written(bills, arrivals, due.done.versions)

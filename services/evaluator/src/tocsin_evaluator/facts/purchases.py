@@ -28,4 +28,5 @@ def _rank(each: Candidate) -> tuple[object, ...]:
         each.partner_id,
         each.pending_id,
         each.posted_id,
+        each.posted_keeps_its_id,
     )

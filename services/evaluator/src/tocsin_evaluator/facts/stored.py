@@ -37,8 +37,8 @@ def person_row(profile: Profile) -> PersonRow:
     )
 
 
-def account_row(account: Account) -> AccountRow:
-    """An account; when it was closed is known as of the fact."""
+def account_row(account: Account, at: datetime) -> AccountRow:
+    """An account that came in at `at`; when it was closed is known as of the fact."""
     return AccountRow(
         partner_id=account.partner_id,
         id=account.id,
@@ -48,13 +48,18 @@ def account_row(account: Account) -> AccountRow:
         currency=account.currency,
         as_of=account.as_of,
         closed_at=account.as_of if account.closed else None,
+        received_at=at,
     )
 
 
 def transaction_row(
     transaction: Transaction, zone: ZoneInfo, *, at: datetime, backfill: bool, max_age: timedelta
 ) -> TransactionRow:
-    """A transaction with both its instant and its local day; history where it came as such or is too old."""
+    """A transaction with both its instant and its local day; history where it came as such or is too old.
+
+    One that names its pending form is that purchase from the start, whatever has become of the pending form. Where that
+    is deleted its day is not known any more: then the purchase's day is the row's own.
+    """
     if transaction.posted_at is not None:
         posted_at = transaction.posted_at
         posted_on = posted_at.astimezone(zone).date()
@@ -64,14 +69,15 @@ def transaction_row(
         posted_on = transaction.posted_on
         posted_at = datetime.combine(posted_on, NOON, zone).astimezone(UTC)
     too_old = at.astimezone(zone).date() - posted_on > max_age
+    pending_id = transaction.pending_transaction_id
     return TransactionRow(
         partner_id=transaction.partner_id,
         id=transaction.id,
         user_id=transaction.user_id,
         account_id=transaction.account_id,
-        purchase_id=transaction.id,
+        purchase_id=transaction.id if pending_id is None else pending_id,
         purchase_on=posted_on,
-        paired=False,
+        other_form_id=None,
         amount=transaction.amount,
         currency=transaction.currency,
         merchant=transaction.merchant,
@@ -82,7 +88,7 @@ def transaction_row(
         posted_at=posted_at,
         backfill=backfill or too_old,
         status=transaction.status.value,
-        pending_transaction_id=transaction.pending_transaction_id,
+        pending_transaction_id=pending_id,
         is_estimate=transaction.is_estimate,
         balance_after=transaction.balance_after,
         as_of=transaction.as_of,
@@ -90,13 +96,13 @@ def transaction_row(
     )
 
 
-def goal_row(goal: Goal) -> GoalRow:
-    """A goal as it came."""
-    return GoalRow(**vars(goal))
+def goal_row(goal: Goal, at: datetime) -> GoalRow:
+    """A goal that came in at `at`."""
+    return GoalRow(**vars(goal), received_at=at)
 
 
-def budget_row(budget: Budget, zone: ZoneInfo) -> BudgetRow:
-    """A budget; what is reported spent belongs to the period in which the bank knew it."""
+def budget_row(budget: Budget, zone: ZoneInfo, at: datetime) -> BudgetRow:
+    """A budget that came in at `at`; what is reported spent belongs to the period in which the bank knew it."""
     period = period_of(budget.period, budget.starts_on, budget.as_of.astimezone(zone).date())
     return BudgetRow(
         partner_id=budget.partner_id,
@@ -113,9 +119,10 @@ def budget_row(budget: Budget, zone: ZoneInfo) -> BudgetRow:
         spent_from=period.first,
         spent_until=period.until,
         as_of=budget.as_of,
+        received_at=at,
     )
 
 
-def bill_row(bill: Bill) -> BillRow:
-    """A bill as it came."""
-    return BillRow(**{**vars(bill), "recurrence": bill.recurrence.value})
+def bill_row(bill: Bill, at: datetime) -> BillRow:
+    """A bill that came in at `at`."""
+    return BillRow(**{**vars(bill), "recurrence": bill.recurrence.value, "received_at": at})

@@ -1,6 +1,6 @@
 """The closed lists of the evaluator. Their values are the words stored in the database, logged and counted."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class KindName(StrEnum):
@@ -69,8 +69,19 @@ class Verdict(StrEnum):
     """What a scan says of an alert beside a `Reason`."""
 
     FIRE = "fire"
+    NOTE = "note"
     REARM = "rearm"
     FALSE = "false"
+
+
+class AfterEdit(IntEnum):
+    """How an alert is to be evaluated after its creation or edit; the greater outweighs the other.
+
+    Silently: what a goal has reached before its alert is noted and not told.
+    """
+
+    ALOUD = 1
+    SILENTLY = 2
 
 
 class Channel(StrEnum):

@@ -36,19 +36,19 @@ LEFT JOIN LATERAL (
   WHERE a.kind = 'upcoming_bill' AND zone = coalesce(p.time_zone, 'UTC') AND done_at >= a.created_at
 ) b ON true
 LEFT JOIN LATERAL (
-  SELECT version, as_of AS seen_at FROM accounts
+  SELECT version, received_at AS seen_at FROM accounts
   WHERE a.kind = 'account_threshold' AND partner_id = a.partner_id AND accounts.id = a.subject_id
     AND user_id = a.user_id AND version > a.fact_version_before
   UNION ALL
-  SELECT version, as_of FROM goals
+  SELECT version, received_at FROM goals
   WHERE a.kind = 'goal' AND partner_id = a.partner_id AND goals.id = a.subject_id
     AND user_id = a.user_id AND version > a.fact_version_before
   UNION ALL
-  SELECT version, as_of FROM budgets
+  SELECT version, received_at FROM budgets
   WHERE a.kind = 'spending_target' AND partner_id = a.partner_id AND budgets.id = a.subject_id
     AND user_id = a.user_id AND version > a.fact_version_before
   UNION ALL
-  SELECT version, as_of FROM bills
+  SELECT version, received_at FROM bills
   WHERE a.kind = 'upcoming_bill' AND partner_id = a.partner_id AND bills.id = a.subject_id
     AND user_id = a.user_id AND version > a.fact_version_before
   UNION ALL

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, insert, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin_evaluator.model.alerts import Wish
-from tocsin_evaluator.model.words import Channel, KindName
+from tocsin_evaluator.model.words import AfterEdit, Channel, KindName
 from tocsin_evaluator.store.columns import columns_of, condition_of
 from tocsin_evaluator.store.tables import LIVE, alerts
 
@@ -77,7 +77,7 @@ def _values(wish: Wish) -> dict[str, object]:
 
 
 async def create(connection: AsyncConnection, partner_id: int, user_id: int, wish: Wish, at: datetime) -> int:
-    """Write a new alert, armed; answers its id."""
+    """Write a new alert, armed, and that it is to be evaluated; answers its id."""
     values = _values(wish)
     before = await _counts_before(connection, partner_id, user_id, wish.kind, values.get("subject_id"))
     statement = insert(alerts).values(
@@ -91,6 +91,7 @@ async def create(connection: AsyncConnection, partner_id: int, user_id: int, wis
         trigger_count=0,
         sweeps_before=before[0],
         fact_version_before=before[1],
+        evaluate_after_edit=AfterEdit.SILENTLY,
         created_at=at,
         updated_at=at,
     )
@@ -167,22 +168,51 @@ class Change:
 
 
 async def change(connection: AsyncConnection, alert: StoredAlert, change: Change, at: datetime) -> None:
-    """Write an edit of an alert that is locked."""
+    """Write an edit of an alert that is locked, and that it is to be evaluated."""
     values: dict[str, object] = {**_values(change.wish), "updated_at": at}
+    how = AfterEdit.ALOUD if change.heard_from is None else AfterEdit.SILENTLY
+    values["evaluate_after_edit"] = func.greatest(alerts.c.evaluate_after_edit, how)
     if change.heard_from is not None:
         values["condition_changed_at"] = change.heard_from
     if change.condition_is_new:
         values |= {"armed": True, "seen_version": 0, "quiet_until": None}
         values["condition_version"] = alerts.c.condition_version + 1
-    await connection.execute(
-        update(alerts).where(alerts.c.partner_id == alert.partner_id, alerts.c.id == alert.id).values(**values)
-    )
+    await connection.execute(update(alerts).where(_by_key(alert.partner_id, alert.id)).values(**values))
 
 
 async def delete(connection: AsyncConnection, partner_id: int, user_id: int, alert_id: int, at: datetime) -> bool:
     """Delete softly; False where the user has no such alert."""
     statement = update(alerts).where(_mine(partner_id, user_id), alerts.c.id == alert_id)
-    return (await connection.execute(statement.values(deleted_at=at, updated_at=at))).rowcount == 1
+    gone = statement.values(deleted_at=at, updated_at=at, evaluate_after_edit=None)
+    return (await connection.execute(gone)).rowcount == 1
+
+
+async def left_to_evaluate(connection: AsyncConnection, before: datetime, n: int) -> list[tuple[int, int, KindName]]:
+    """At most `n` alerts edited before an instant and not evaluated since: partner, id, kind. alerts_to_evaluate."""
+    found = await connection.execute(TO_EVALUATE, {"before": before, "n": n})
+    return [(partner, id_, KindName(kind)) for partner, id_, kind in found]
+
+
+TO_EVALUATE = text("""
+SELECT partner_id, id, kind FROM alerts
+WHERE evaluate_after_edit IS NOT NULL AND updated_at < :before ORDER BY updated_at LIMIT :n
+""")
+
+
+def _by_key(partner_id: int, alert_id: int) -> ColumnElement[bool]:
+    return and_(alerts.c.partner_id == partner_id, alerts.c.id == alert_id)
+
+
+async def lock_to_evaluate(connection: AsyncConnection, partner_id: int, alert_id: int) -> bool:
+    """Lock an alert, by primary key; False where its last edit has been evaluated, or it is gone."""
+    statement = select(alerts.c.id).where(_by_key(partner_id, alert_id), alerts.c.evaluate_after_edit.is_not(None))
+    return (await connection.execute(statement.with_for_update(key_share=True))).first() is not None
+
+
+async def note_evaluated(connection: AsyncConnection, partner_id: int, alert_id: int) -> None:
+    """Note that an alert's last edit is evaluated, by primary key."""
+    statement = update(alerts).where(_by_key(partner_id, alert_id))
+    await connection.execute(statement.values(evaluate_after_edit=None))
 
 
 async def live_in_zone(connection: AsyncConnection, kind: KindName, zone: str) -> int:

@@ -17,13 +17,13 @@ from tocsin_evaluator.store.tables import Instant, Money, accounts
 
 @dataclass(frozen=True)
 class BalanceAfter:
-    """What a transaction says of its account's balance."""
+    """What a transaction says of its account's balance, and as of when."""
 
     partner_id: int
     account_id: int
     user_id: int
     balance: Decimal
-    posted_at: datetime
+    as_of: datetime
 
 
 @cache
@@ -42,16 +42,17 @@ def _moving() -> Update:
     differs = and_(said.c.as_of >= accounts.c.as_of, accounts.c.user_id == said.c.user_id) & (
         (said.c.as_of > accounts.c.as_of) | (said.c.balance != accounts.c.balance)
     )
+    values = {"balance": said.c.balance, "as_of": said.c.as_of, "received_at": bindparam("arrived", type_=Instant)}
     return (
         update(accounts)
         .where(same, differs)
-        .values(balance=said.c.balance, as_of=said.c.as_of, version=accounts.c.version + 1)
+        .values(**values, version=accounts.c.version + 1)
         .returning(accounts.c.partner_id, accounts.c.id, accounts.c.user_id)
     )
 
 
-async def move(connection: AsyncConnection, said: Sequence[BalanceAfter]) -> set[tuple[int, int, int]]:
-    """Move the owner's accounts to these balances unless they know a newer one.
+async def move(connection: AsyncConnection, said: Sequence[BalanceAfter], at: datetime) -> set[tuple[int, int, int]]:
+    """Move the owner's accounts to these balances, which came in at `at`, unless they know a newer one.
 
     Answers (partner, account, user) of those that changed.
 
@@ -59,11 +60,12 @@ async def move(connection: AsyncConnection, said: Sequence[BalanceAfter]) -> set
     """
     if not said:
         return set()
-    arrays = {
+    parameters: dict[str, object] = {
+        "arrived": at,
         "partner_ids": [each.partner_id for each in said],
         "ids": [each.account_id for each in said],
         "user_ids": [each.user_id for each in said],
         "balances": [each.balance for each in said],
-        "as_ofs": [each.posted_at for each in said],
+        "as_ofs": [each.as_of for each in said],
     }
-    return {(partner, id_, user) for partner, id_, user in await connection.execute(_moving(), arrays)}
+    return {(partner, id_, user) for partner, id_, user in await connection.execute(_moving(), parameters)}

@@ -105,14 +105,17 @@ GROUP BY minute ORDER BY minute
 
 # firings_by_time. The n-th publication has a message id of its own, or the broker would take it for a repeat.
 _REPUBLISH = text("""
-INSERT INTO outbox (class, subject, message_id, partner_id, firing_id, traceparent, tracestate, created_at)
-SELECT class, 'tocsin.firings.' || class, CAST(id AS text) || ':' || CAST(:n AS text), partner_id, id,
-       traceparent, tracestate, :at
-FROM firings
-WHERE fired_at >= :since AND fired_at < :until
-  AND (CAST(:partner_id AS bigint) IS NULL OR partner_id = :partner_id)
-ORDER BY fired_at, id
-RETURNING class
+WITH published AS (
+  INSERT INTO outbox (class, subject, message_id, partner_id, firing_id, traceparent, tracestate, created_at)
+  SELECT class, 'tocsin.firings.' || class, CAST(id AS text) || ':' || CAST(:n AS text), partner_id, id,
+         traceparent, tracestate, :at
+  FROM firings
+  WHERE fired_at >= :since AND fired_at < :until
+    AND (CAST(:partner_id AS bigint) IS NULL OR partner_id = :partner_id)
+  ORDER BY fired_at, id
+  RETURNING class
+)
+SELECT class, count(*) FROM published GROUP BY class
 """)
 
 
@@ -126,7 +129,7 @@ async def summary(
 
 async def republish(
     connection: AsyncConnection, partner_id: int | None, since: datetime, until: datetime, n: str, at: datetime
-) -> list[str]:
-    """Write outbox rows for the firings of [since, until) again; answers the class of each."""
+) -> dict[str, int]:
+    """Write outbox rows for the firings of [since, until) again; answers how many of each class."""
     parameters = {"partner_id": partner_id, "since": since, "until": until, "n": n, "at": at}
-    return list((await connection.execute(_REPUBLISH, parameters)).scalars())
+    return {work_class: int(n) for work_class, n in await connection.execute(_REPUBLISH, parameters)}

@@ -31,6 +31,26 @@ def _zones() -> Select[int, int, str, int]:
     )
 
 
+# Advisory, for a user's first purchase has no row to lock; asked for in order, before anything else is locked. A
+# transaction takes at most 1,000, and a replica runs one at a time: the lock table has room for 64 a connection.
+_ONE_AT_A_TIME = text("""
+SELECT pg_advisory_xact_lock(key) FROM (
+  SELECT DISTINCT hashint8extended(user_id, partner_id) AS key
+  FROM unnest(CAST(:partner_ids AS bigint[]), CAST(:ids AS bigint[])) AS users(partner_id, user_id)
+  ORDER BY key) AS keys
+""")
+
+
+async def one_at_a_time(connection: AsyncConnection, users: Iterable[Key]) -> None:
+    """Wait until no other transaction writes purchases or budgets of these (partner, user), and keep others out.
+
+    Forms of one purchase find each other, and a new budget finds its purchases, in any order and on any account.
+    """
+    arrays = key_arrays(users)
+    if arrays["ids"]:
+        await connection.execute(_ONE_AT_A_TIME, arrays)
+
+
 async def known(connection: AsyncConnection, users: Iterable[Key]) -> dict[Key, Known]:
     """Those of the users of whom a profile came, by primary key."""
     rows = await connection.execute(_zones(), key_arrays(users))

@@ -30,11 +30,12 @@ class AccountRow:
     currency: str
     as_of: datetime
     closed_at: datetime | None
+    received_at: datetime
 
 
 @dataclass(frozen=True)
 class TransactionRow:
-    """Of `transactions`. A new one is a purchase of its own until it is paired."""
+    """Of `transactions`. A new one is a purchase of its own, or of the pending form it names, until it is paired."""
 
     partner_id: int
     id: int
@@ -42,7 +43,7 @@ class TransactionRow:
     account_id: int
     purchase_id: int
     purchase_on: date
-    paired: bool
+    other_form_id: int | None
     amount: Decimal
     currency: str
     merchant: str
@@ -72,6 +73,7 @@ class GoalRow:
     current_amount: Decimal
     target_amount: Decimal
     as_of: datetime
+    received_at: datetime
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class BudgetRow:
     spent_from: date
     spent_until: date
     as_of: datetime
+    received_at: datetime
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,4 @@ class BillRow:
     recurrence: str
     paid_through: date | None
     as_of: datetime
+    received_at: datetime

@@ -50,9 +50,14 @@ WHERE id = (SELECT id FROM sweep_slices WHERE done_at IS NULL AND (leased_until 
 RETURNING id, run_id, kind, partner_id, user_from, user_to, alerts, traceparent
 """)
 
+# The primary key.
+_HOLD = text("""
+SELECT 1 FROM sweep_slices WHERE id = :id AND done_at IS NULL AND leased_by = :replica FOR UPDATE
+""")
+
+# The primary key.
 _DONE = text("""
-UPDATE sweep_slices SET done_at = :at, fired = :fired, leased_until = NULL
-WHERE id = :id AND done_at IS NULL AND leased_by = :replica
+UPDATE sweep_slices SET done_at = :at, fired = :fired, leased_until = NULL WHERE id = :id
 """)
 
 # sweep_slices_of_run.
@@ -98,10 +103,16 @@ async def claim(connection: AsyncConnection, replica: str, at: datetime, until: 
     return Slice(id_, run_id, KindName(kind), *rest)
 
 
-async def done(connection: AsyncConnection, slice_id: int, replica: str, fired: int, at: datetime) -> bool:
-    """Note a slice as done; False where its lease was lost to another replica, which has done or will do it."""
-    result = await connection.execute(_DONE, {"id": slice_id, "replica": replica, "fired": fired, "at": at})
-    return result.rowcount == 1
+async def hold(connection: AsyncConnection, slice_id: int, replica: str) -> bool:
+    """Keep a claimed slice to the transaction's end, however long that takes; False where its lease was lost to another
+    replica, which has done or will do it.
+    """
+    return (await connection.execute(_HOLD, {"id": slice_id, "replica": replica})).first() is not None
+
+
+async def done(connection: AsyncConnection, slice_id: int, fired: int, at: datetime) -> None:
+    """Note a slice that is held as done."""
+    await connection.execute(_DONE, {"id": slice_id, "fired": fired, "at": at})
 
 
 async def progress(connection: AsyncConnection, run_id: UUID) -> Progress:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Numeric,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -28,6 +29,8 @@ metadata = MetaData()
 
 Instant = DateTime(timezone=True)
 Money = Numeric(18, 4)
+#: A sum of amounts, each of which may be as large as can be.
+MoneySum = Numeric(28, 4)
 
 #: What the partial indexes on alerts hold. A snoozed alert is live; whether it is snoozed depends on the time.
 LIVE = "active AND deleted_at IS NULL"
@@ -58,6 +61,7 @@ accounts = Table(
     Column("as_of", Instant, nullable=False),
     Column("closed_at", Instant),
     Column("version", BigInteger, nullable=False),
+    Column("received_at", Instant, nullable=False, comment="when this version came in"),
     Index("accounts_by_user", "partner_id", "user_id"),
     postgresql_with={"fillfactor": "85"},
 )
@@ -71,7 +75,7 @@ transactions = Table(
     Column("account_id", BigInteger, nullable=False),
     Column("purchase_id", BigInteger, nullable=False, comment="shared by the pending and the posted form"),
     Column("purchase_on", Date, nullable=False, comment="local day of its first form"),
-    Column("paired", Boolean, nullable=False, comment="whether its other form is here"),
+    Column("other_form_id", BigInteger, comment="its pending or posted form; its own id where it was booked under it"),
     Column("amount", Money, nullable=False),
     Column("currency", Text, nullable=False),
     Column("merchant", Text, nullable=False),
@@ -111,6 +115,7 @@ goals = Table(
     Column("target_amount", Money, nullable=False),
     Column("as_of", Instant, nullable=False),
     Column("version", BigInteger, nullable=False),
+    Column("received_at", Instant, nullable=False, comment="when this version came in"),
     Index("goals_by_user", "partner_id", "user_id"),
 )
 
@@ -127,11 +132,12 @@ budgets = Table(
     Column("period", Text, nullable=False),
     Column("starts_on", Date),
     Column("spent_source", Text, nullable=False),
-    Column("spent", Money, nullable=False),
+    Column("spent", MoneySum, nullable=False),
     Column("spent_from", Date, nullable=False, comment="first local day of the period that `spent` speaks of"),
     Column("spent_until", Date, nullable=False, comment="first local day after it"),
     Column("as_of", Instant, nullable=False),
     Column("version", BigInteger, nullable=False),
+    Column("received_at", Instant, nullable=False, comment="when this version came in"),
     Index("budgets_by_user", "partner_id", "user_id"),
     Index("budgets_to_turn", "spent_until", postgresql_where=text("spent_source = 'derived'")),
 )
@@ -151,6 +157,7 @@ bills = Table(
     Column("next_due_on", Date, comment="never later than the first unpaid occurrence to come; null: there is none"),
     Column("as_of", Instant, nullable=False),
     Column("version", BigInteger, nullable=False),
+    Column("received_at", Instant, nullable=False, comment="when this version came in"),
     Index("bills_by_user", "partner_id", "user_id"),
     Index("bills_by_due", "partner_id", "next_due_on"),
 )
@@ -183,6 +190,7 @@ alerts = Table(
     Column("active", Boolean, nullable=False),
     Column("snoozed_until", Instant),
     Column("deleted_at", Instant),
+    Column("evaluate_after_edit", SmallInteger, comment="an edit is to be evaluated: 1, or silently: 2"),
     Column("armed", Boolean, nullable=False),
     Column("seen_version", BigInteger, nullable=False, comment="of the account when it fired or turned false"),
     Column("quiet_until", Instant, comment="written at the firing"),
@@ -196,6 +204,8 @@ alerts = Table(
     Index("alerts_by_user", "partner_id", "user_id", "kind", postgresql_where=text(LIVE)),
     Index("alerts_by_subject", "partner_id", "kind", "subject_id", postgresql_where=text(LIVE)),
     Index("alerts_of_user", "partner_id", "user_id", "id", postgresql_where=text("deleted_at IS NULL")),
+    Index("alerts_to_evaluate", "updated_at", postgresql_where=text("evaluate_after_edit IS NOT NULL")),
+    Index("alerts_by_snooze", "snoozed_until", postgresql_where=text("snoozed_until IS NOT NULL")),
     postgresql_with={"fillfactor": "85"},
 )
 

@@ -1,6 +1,6 @@
 """Putting facts: idempotent by (partner, id), ordered by `as_of`, never moving a row to another owner."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, TypeAlias
@@ -9,22 +9,28 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     FromClause,
+    Integer,
     Select,
     Table,
     and_,
     bindparam,
+    case,
+    cast,
     column,
     delete,
     func,
     literal,
     literal_column,
+    or_,
     select,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.dml import ReturningInsert
 
+from tocsin_evaluator.model.words import SpentSource, TransactionStatus
 from tocsin_evaluator.store.rows import AccountRow, BillRow, BudgetRow, GoalRow, PersonRow, TransactionRow
 from tocsin_evaluator.store.tables import accounts, bills, budgets, goals, people, transactions
 
@@ -41,9 +47,14 @@ TABLES: dict[type[Row], Table] = {
     BillRow: bills,
 }
 #: What a second version leaves as the first one made it.
-_KEPT = {transactions: {"purchase_id", "purchase_on", "paired", "received_at"}}
-#: What alone makes no change.
-_NOT_COMPARED = {transactions: {"backfill", "as_of"}, people: {"as_of"}}
+_KEPT = {transactions: {"purchase_id", "purchase_on", "received_at"}}
+#: What alone makes no change, and goes with one. Only `as_of` moves by itself too, or a version that is older than a
+#: repeat would overwrite what was repeated.
+_NOT_COMPARED = {
+    transactions: {"backfill", "other_form_id", "as_of"},
+    people: {"as_of"},
+    **{table: {"received_at"} for table in (accounts, goals, budgets, bills)},
+}
 
 
 @dataclass(frozen=True)
@@ -68,14 +79,35 @@ def _statement(kind: type[Row]) -> ReturningInsert[*tuple[Any, ...]]:
     rows = select(*brought.c, literal(1, BigInteger)).order_by(*[brought.c[name] for name in key])
     statement = insert(table).from_select([*names, "version"], rows)
     new = statement.excluded
-    changing = [name for name in names if name not in {*key, "user_id"} | _KEPT.get(table, set())]
-    compared = [name for name in changing if name not in _NOT_COMPARED.get(table, set())]
-    differs = tuple_(*[table.c[name] for name in compared]).is_distinct_from(tuple_(*[new[name] for name in compared]))
+    kept = {*key, "user_id", *_KEPT.get(table, ())}
+    becomes = {name: new[name] for name in names if name not in kept} | _becomes(table, new)
+    compared = [name for name in becomes if name not in _NOT_COMPARED[table]]
+    was, will_be = ([of[name] for name in compared] for of in (table.c, becomes))
+    differs = tuple_(*was).is_distinct_from(tuple_(*will_be))
+    for name in _NOT_COMPARED[table] - {"as_of"}:
+        becomes[name] = case((differs, becomes[name]), else_=table.c[name])
+    newer = or_(new.as_of > table.c.as_of, and_(new.as_of == table.c.as_of, differs))
     return statement.on_conflict_do_update(
         index_elements=key,
-        set_={**{name: new[name] for name in changing}, "version": table.c.version + 1},
-        where=and_(table.c.user_id == new.user_id, new.as_of >= table.c.as_of, differs),
-    ).returning(table.c.partner_id, table.c[key[1]], table.c.version)
+        set_={**becomes, "version": table.c.version + cast(differs, Integer)},
+        where=and_(table.c.user_id == new.user_id, newer),
+    ).returning(table.c.partner_id, table.c[key[1]], table.c.version, literal_column("old.version", BigInteger))
+
+
+def _becomes(table: Table, new: ReadOnlyColumnCollection[str, Any]) -> dict[str, ColumnElement[Any]]:
+    """What a column becomes where that is not simply what the row brings.
+
+    Spending that is derived stays until it is summed anew. A transaction that is booked under its own id has been its
+    own pending form: it waits for no other, which would be an equal purchase.
+    """
+    was = table.c
+    if table is transactions:
+        booked = and_(was.status == TransactionStatus.PENDING, new.status == TransactionStatus.POSTED)
+        return {"other_form_id": func.coalesce(was.other_form_id, case((booked, was.id)))}
+    if table is budgets:
+        stays = and_(was.spent_source == SpentSource.DERIVED, new.spent_source == SpentSource.DERIVED)
+        return {name: case((stays, was[name]), else_=new[name]) for name in ("spent", "spent_from", "spent_until")}
+    return {}
 
 
 _STATEMENTS = {kind: _statement(kind) for kind in TABLES}
@@ -85,13 +117,14 @@ async def put(connection: AsyncConnection, rows: Sequence[Row]) -> Put:
     """Write rows of one kind, each key once, in key order (which is the lock order), by primary key.
 
     An older row, and one that changes nothing, is left out silently; one whose id belongs to another user is named.
+    One that changes nothing but is newer makes the stored row as new as itself.
     """
     if not rows:
         return Put({}, frozenset())
     kind = type(rows[0])
     arrays = {each.name: [getattr(row, each.name) for row in rows] for each in fields(kind)}
-    changed = await connection.execute(_STATEMENTS[kind], arrays)
-    versions = {(partner, id_): version for partner, id_, version in changed}
+    written = await connection.execute(_STATEMENTS[kind], arrays)
+    versions = {(partner, id_): version for partner, id_, version, before in written if version != before}
     left_out = {_key(row): row for row in rows if _key(row) not in versions}
     foreign = await _foreign(connection, kind, left_out) if left_out and kind is not PersonRow else frozenset()
     return Put(versions, foreign)
@@ -142,13 +175,18 @@ async def lock(connection: AsyncConnection, table: Table, keys: Iterable[Key]) -
         await connection.execute(_locking(table), arrays)
 
 
-async def remove(connection: AsyncConnection, table: Table, keys: Iterable[Key]) -> list[tuple[int, int]]:
+async def owners(connection: AsyncConnection, table: Table, keys: Collection[Key]) -> set[Key]:
+    """(partner, user) of those of the rows that exist, by primary key."""
+    if not keys:
+        return set()
+    found = await connection.execute(select(table.c.partner_id, table.c.user_id).where(_among(table, keys)))
+    return {(partner, user) for partner, user in found}
+
+
+async def remove(connection: AsyncConnection, table: Table, keys: Collection[Key]) -> set[Key]:
     """Delete rows in key order, by primary key; answers (partner, user) of those that were there."""
-    in_order = sorted(set(keys))
-    await lock(connection, table, in_order)
-    gone = await connection.execute(
-        delete(table)
-        .where(tuple_(table.c.partner_id, table.c.id).in_(in_order))
-        .returning(table.c.partner_id, table.c.user_id)
-    )
-    return [(partner, user) for partner, user in gone]
+    if not keys:
+        return set()
+    await lock(connection, table, keys)
+    gone = delete(table).where(_among(table, keys)).returning(table.c.partner_id, table.c.user_id)
+    return {(partner, user) for partner, user in await connection.execute(gone)}

@@ -267,7 +267,7 @@ class RepublishFiringsRequest(_message.Message):
 
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
-        """Before this instant."""
+        """Before this instant; at most a day after `since`."""
 
     def __init__(
         self,

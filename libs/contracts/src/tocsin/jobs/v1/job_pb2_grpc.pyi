@@ -46,7 +46,7 @@ class JobServiceStub:
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.GetJobResponse]
     """Answers one job."""
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.CancelJobResponse]
-    """Cancels a job that has not begun."""
+    """Cancels a job that has not been handed to a worker; one that has is a state_conflict."""
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -66,7 +66,7 @@ class JobServiceAsyncStub(JobServiceStub):
     GetJob: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.GetJobResponse]  # type: ignore[assignment]
     """Answers one job."""
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.CancelJobResponse]  # type: ignore[assignment]
-    """Cancels a job that has not begun."""
+    """Cancels a job that has not been handed to a worker; one that has is a state_conflict."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """What operators ask about jobs."""
@@ -125,6 +125,6 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.CancelJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.CancelJobResponse, _abc.Awaitable[_job_pb2.CancelJobResponse]]:
-        """Cancels a job that has not begun."""
+        """Cancels a job that has not been handed to a worker; one that has is a state_conflict."""
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

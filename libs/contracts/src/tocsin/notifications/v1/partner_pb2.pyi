@@ -33,9 +33,11 @@ class PartnerSettings(_message.Message):
     COUNTRIES_FIELD_NUMBER: _builtins.int
     PRICE_PER_SEGMENT_FIELD_NUMBER: _builtins.int
     max_per_hour: _builtins.int
-    """The ceiling of messages an hour and channel. Default: the system's setting."""
+    """The ceiling of messages an hour and channel. Default: the system's setting. Never 0: what goes beyond a limit is
+    held until the next window, and with none at all it would be held for ever.
+    """
     max_per_day: _builtins.int
-    """The ceiling of messages a local day and channel. Default: the system's setting."""
+    """The ceiling of messages a local day and channel. Default: the system's setting. Never 0, for the same reason."""
     sms_segments: _builtins.int
     """How many segments a text message may take, 1 to 3. Default 1."""
     price_per_segment: _builtins.str

@@ -154,9 +154,11 @@ class Preferences(_message.Message):
     push_enabled: _builtins.bool
     """Whether web push is sent. Default true."""
     max_per_hour: _builtins.int
-    """How many messages an hour and channel at most; never above the bank's ceiling. Default 10."""
+    """How many messages an hour and channel at most; never above the bank's ceiling. Default 10. Never 0: what goes beyond
+    a limit is held until the next window. Who wants none switches the channel off.
+    """
     max_per_day: _builtins.int
-    """How many messages a local day and channel at most; never above the bank's ceiling. Default 50."""
+    """How many messages a local day and channel at most; never above the bank's ceiling. Default 50. Never 0."""
     digest_hour: _builtins.int
     """The local hour at which daily digests are sent, 0 to 23. Default 18."""
     hide_amounts: _builtins.bool

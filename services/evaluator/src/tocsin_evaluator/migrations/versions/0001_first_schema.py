@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False, comment="when this version came in"),
         sa.PrimaryKeyConstraint("partner_id", "id"),
         postgresql_with={"fillfactor": "85"},
     )
@@ -65,6 +66,12 @@ def upgrade() -> None:
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("snoozed_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "evaluate_after_edit",
+            sa.SmallInteger(),
+            nullable=True,
+            comment="an edit is to be evaluated: 1, or silently: 2",
+        ),
         sa.Column("armed", sa.Boolean(), nullable=False),
         sa.Column(
             "seen_version", sa.BigInteger(), nullable=False, comment="of the account when it fired or turned false"
@@ -83,6 +90,13 @@ def upgrade() -> None:
         sa.CheckConstraint("percents IS NULL OR cardinality(percents) > 0", name="alerts_percents"),
         sa.PrimaryKeyConstraint("partner_id", "id"),
         postgresql_with={"fillfactor": "85"},
+    )
+    op.create_index(
+        "alerts_by_snooze",
+        "alerts",
+        ["snoozed_until"],
+        unique=False,
+        postgresql_where=sa.text("snoozed_until IS NOT NULL"),
     )
     op.create_index(
         "alerts_by_subject",
@@ -104,6 +118,13 @@ def upgrade() -> None:
         ["partner_id", "user_id", "id"],
         unique=False,
         postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_index(
+        "alerts_to_evaluate",
+        "alerts",
+        ["updated_at"],
+        unique=False,
+        postgresql_where=sa.text("evaluate_after_edit IS NOT NULL"),
     )
     op.create_table(
         "bill_days",
@@ -132,6 +153,7 @@ def upgrade() -> None:
         ),
         sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False, comment="when this version came in"),
         sa.PrimaryKeyConstraint("partner_id", "id"),
     )
     op.create_index("bills_by_due", "bills", ["partner_id", "next_due_on"], unique=False)
@@ -148,13 +170,14 @@ def upgrade() -> None:
         sa.Column("period", sa.Text(), nullable=False),
         sa.Column("starts_on", sa.Date(), nullable=True),
         sa.Column("spent_source", sa.Text(), nullable=False),
-        sa.Column("spent", sa.Numeric(precision=18, scale=4), nullable=False),
+        sa.Column("spent", sa.Numeric(precision=28, scale=4), nullable=False),
         sa.Column(
             "spent_from", sa.Date(), nullable=False, comment="first local day of the period that `spent` speaks of"
         ),
         sa.Column("spent_until", sa.Date(), nullable=False, comment="first local day after it"),
         sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False, comment="when this version came in"),
         sa.PrimaryKeyConstraint("partner_id", "id"),
     )
     op.create_index("budgets_by_user", "budgets", ["partner_id", "user_id"], unique=False)
@@ -230,6 +253,7 @@ def upgrade() -> None:
         sa.Column("target_amount", sa.Numeric(precision=18, scale=4), nullable=False),
         sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False, comment="when this version came in"),
         sa.PrimaryKeyConstraint("partner_id", "id"),
     )
     op.create_index("goals_by_user", "goals", ["partner_id", "user_id"], unique=False)
@@ -339,7 +363,12 @@ def upgrade() -> None:
         sa.Column("account_id", sa.BigInteger(), nullable=False),
         sa.Column("purchase_id", sa.BigInteger(), nullable=False, comment="shared by the pending and the posted form"),
         sa.Column("purchase_on", sa.Date(), nullable=False, comment="local day of its first form"),
-        sa.Column("paired", sa.Boolean(), nullable=False, comment="whether its other form is here"),
+        sa.Column(
+            "other_form_id",
+            sa.BigInteger(),
+            nullable=True,
+            comment="its pending or posted form; its own id where it was booked under it",
+        ),
         sa.Column("amount", sa.Numeric(precision=18, scale=4), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("merchant", sa.Text(), nullable=False),
