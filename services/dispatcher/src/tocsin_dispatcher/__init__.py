@@ -18,6 +18,7 @@ RECEIPTS ─► doors ─► receipts (read) ─► receiving (applied, once, in
 4. `receiving/callbacks.py` applies what providers say later.
 5. `auditing/` proves that nothing is lost, and forgets what is old.
 
-`values/`, `states.py`, `reasons.py`, `breakers.py`, `retries.py`, `text.py` and `planning/` are pure; SQL lives in
-`store/`; `app.py` wires it all. Start reading in `intake/intake.py`, then `delivering/lane.py`.
+`values/`, `states.py`, `reasons.py`, `breakers.py`, `paces.py`, `retries.py`, `text.py`, `provider_text.py` and
+`planning/` are pure; SQL lives in `store/`; `app.py` wires it all. Start reading in `intake/intake.py`, then
+`delivering/lane.py`.
 """

@@ -10,12 +10,15 @@ from uuid import UUID
 
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.reasons import Reason
-from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.states import FINAL, DeliveryState
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.values import Channel, WorkClass
 from tocsin_kit.messaging.publisher import Outgoing
 from tocsin_kit.postgres.outbox import Outbox
 from tocsin_kit.telemetry.metrics import Metrics
+
+_COUNTED = FINAL - {DeliveryState.MERGED}
+"""A merged delivery follows the fate of the one it joined, which is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,11 @@ class Announcer:
         await self.outbox.add(connection, [self.encode(change) for change in changes], at)
 
     def wrote(self, changes: Sequence[DeliveryChange]) -> None:
-        """`changes` are committed: wake their relays, and count what is suppressed."""
+        """`changes` are committed: wake their relays, and count what has ended."""
         for work_class in WorkClass:
             self.outbox.wrote(work_class, sum(change.work_class is work_class for change in changes))
         for change in changes:
+            if change.status in _COUNTED:
+                self.metrics.notifications_delivered.labels(change.channel, change.status).inc()
             if change.status is DeliveryState.SUPPRESSED:
                 self.metrics.suppressed.labels(change.channel, change.reason).inc()

@@ -35,6 +35,7 @@ from tocsin_dispatcher.delivering.breaker_board import REFRESH as BREAKERS_REFRE
 from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.delivering.gatekeeper import Gatekeeper, Rules
 from tocsin_dispatcher.delivering.lane import Lane
+from tocsin_dispatcher.delivering.look_ups import LookUps
 from tocsin_dispatcher.delivering.recorder import Recorder
 from tocsin_dispatcher.delivering.way import MediumWay, Way
 from tocsin_dispatcher.doors.consumers import Door, firings_door, profiles_door, receipts_door
@@ -69,7 +70,6 @@ from tocsin_dispatcher.values import (
     EmailMessage,
     GateRules,
     MailboxEntry,
-    PartnerSettings,
     SmsMessage,
     WorkClass,
 )
@@ -115,7 +115,7 @@ async def dispatcher(
     letters = DeadLetters(engine, clock, ids)
     links = UnsubscribeLinks({"1": settings.unsubscribe_key.get_secret_value().encode()}, settings.public_url)
     renderer = Renderer(settings.frontend_url, settings.sendgrid_from_name)
-    defaults = Defaults(settings.rate_limit_hourly, settings.rate_limit_daily, PartnerSettings())
+    defaults = Defaults(settings.rate_limit_hourly, settings.rate_limit_daily)
     address_key = (settings.address_key or settings.internal_key).get_secret_value().encode()
     rules = Rules(
         GateRules(settings.unverified_email_allowed, settings.critical_hourly),
@@ -123,15 +123,17 @@ async def dispatcher(
         address_key,
         timedelta(seconds=settings.lease_seconds),
     )
-    applier = Applier(announcer, measured, address_key)
     bells = {medium: Bell(activity) for medium in (Channel.EMAIL, Channel.SMS)}
+    applier = Applier(announcer, bells, tracer, address_key)
     tokens = InternalTokens(settings.internal_key, clock, "dispatcher")
     evaluator_channel = channel(settings.evaluator_target, tokens=tokens, tracer=tracer)
     evaluator = Evaluator(evaluator_channel)
 
-    async with http_client(timedelta(seconds=settings.provider_seconds), tracer, settings.worker_concurrency) as http:
+    async with http_client(timedelta(seconds=settings.provider_seconds), tracer) as http:
         ways = _ways(settings, http, renderer, links, _mailbox(engine, clock, ids))
-        board = BreakerBoard(engine, clock, measured, [key for way in ways for key in way.chain])
+        chained = [key for way in ways for key in way.chain]
+        paces = {str(provider): pace for provider, pace in settings.provider_paces.items()}
+        board = BreakerBoard(engine, clock, measured, chained, paces, random)
         lanes: list[Part] = []
         for way in ways:
             lane = Lane(
@@ -157,14 +159,16 @@ async def dispatcher(
                 after=lane.done,
             )
             gatekeeper = Gatekeeper(engine, way, board, announcer, clock, measured, rules)
-            lane.uses(Batches(engine, way, gatekeeper, recorder, board, evaluator.recheck, clock, lane.done), recorder)
+            look_ups = LookUps(engine, way, defaults, timedelta(seconds=settings.provider_seconds))
+            batches = Batches(look_ups, way, gatekeeper, recorder, board, evaluator.recheck, clock, lane.done)
+            lane.uses(batches, recorder)
             lanes.append(lane)
 
         intake = Intake(engine, announcer, news, bells, clock, ids, InApp(renderer).compose, defaults)
         profiles = Profiles(engine, bells, clock)
-        callbacks = Callbacks(engine, applier, announcer, letters, links, clock, tracer)
+        callbacks = Callbacks(engine, applier, letters, links, clock)
         gauges = Gauges(engine, outbox, measured, clock)
-        audit = Audit(engine, evaluator, clock, measured)
+        audit = Audit(engine, evaluator, clock, applier)
         retention = Retention(engine, clock, settings.archive_notifications, _keep(settings))
 
         def consumer(stream: str, durable: str, door: Door[Any], concurrency: int = 1) -> Consumer:
@@ -220,7 +224,7 @@ async def dispatcher(
             metrics=measured,
             tracer=tracer,
             random=random,
-            reflection=settings.env is not Environment.PRODUCTION,
+            reflection=settings.env is Environment.DEV,
             host=settings.host,
         )
         admin = AdminServer(

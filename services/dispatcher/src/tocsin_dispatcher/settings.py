@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from tocsin_kit.settings import Port, Seconds, ServiceSettings
+
+_TO_RECORD = 5.0
+"""Seconds from the end of a call until its outcome is surely written."""
 
 
 class DispatcherSettings(ServiceSettings):
@@ -55,6 +58,11 @@ class DispatcherSettings(ServiceSettings):
     provider_seconds: Seconds = Field(
         10.0, validation_alias="TOCSIN_PROVIDER_SECONDS", description="time limit of a provider's call"
     )
+    provider_paces: dict[Literal["sendgrid", "twilio"], Annotated[int, Field(ge=1)]] = Field(
+        {},
+        validation_alias="TOCSIN_PROVIDER_PACES",
+        description='calls a minute and process, by provider, JSON as {"twilio": 60}; default none',
+    )
     unsubscribe_key: SecretStr = Field(
         SecretStr("tocsin unsubscribe, for development only"),
         validation_alias="TOCSIN_UNSUBSCRIBE_KEY",
@@ -68,16 +76,19 @@ class DispatcherSettings(ServiceSettings):
         200, ge=4, validation_alias="WORKER_CONCURRENCY", description="deliveries in hand per channel"
     )
     lease_seconds: Seconds = Field(
-        60.0, validation_alias="TOCSIN_LEASE_SECONDS", description="how long a worker has a delivery"
+        60.0,
+        validation_alias="TOCSIN_LEASE_SECONDS",
+        validate_default=True,
+        description="how long a worker has a delivery; 5 s more than a call may last, or longer",
     )
     rate_limit_hourly: int = Field(
-        10, ge=0, validation_alias="RATE_LIMIT_HOURLY", description="messages an hour, channel and user"
+        10, ge=1, validation_alias="RATE_LIMIT_HOURLY", description="messages an hour, channel and user"
     )
     rate_limit_daily: int = Field(
-        50, ge=0, validation_alias="RATE_LIMIT_DAILY", description="messages a local day, channel and user"
+        50, ge=1, validation_alias="RATE_LIMIT_DAILY", description="messages a local day, channel and user"
     )
     critical_hourly: int = Field(
-        30, ge=0, validation_alias="TOCSIN_CRITICAL_HOURLY", description="critical messages an hour, channel and user"
+        30, ge=1, validation_alias="TOCSIN_CRITICAL_HOURLY", description="critical messages an hour, channel and user"
     )
     unverified_email_allowed: bool = Field(
         True, validation_alias="TOCSIN_UNVERIFIED_EMAIL_ALLOWED", description="send to e-mail nobody vouched for"
@@ -94,3 +105,10 @@ class DispatcherSettings(ServiceSettings):
     keep_receipts: timedelta = Field(
         timedelta(days=30), validation_alias="TOCSIN_KEEP_RECEIPTS", description="how long receipts are kept"
     )
+
+    @field_validator("lease_seconds")
+    @classmethod
+    def _outlasts_a_call(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("provider_seconds", 0.0) + _TO_RECORD:
+            raise ValueError("it is not 5 s more than TOCSIN_PROVIDER_SECONDS: calls under way were taken for lost")
+        return value

@@ -48,6 +48,9 @@ TRANSITIONS: tuple[tuple[DeliveryState, tuple[DeliveryState, ...]], ...] = (
 WAITING: frozenset[DeliveryState] = frozenset({_S.PENDING, _S.HELD, _S.RETRYING, _S.UNKNOWN})
 """States in which `due_at` says when the worker looks at it again."""
 
+LEFT: frozenset[DeliveryState] = frozenset({_S.SENT, _S.DELIVERED, _S.BOUNCED})
+"""States of a message that a provider took: an SMS's segments are paid for."""
+
 FINAL: frozenset[DeliveryState] = frozenset(
     {_S.SENT, _S.DELIVERED, _S.BOUNCED, _S.FAILED, _S.SUPPRESSED, _S.MERGED, _S.EXPIRED}
 )

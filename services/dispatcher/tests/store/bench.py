@@ -13,6 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -23,6 +25,7 @@ from tocsin_dispatcher.delivering.batch import Batches
 from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.delivering.gatekeeper import Gatekeeper, Rules
 from tocsin_dispatcher.delivering.lane import Lane
+from tocsin_dispatcher.delivering.look_ups import LookUps
 from tocsin_dispatcher.delivering.recorder import Recorder
 from tocsin_dispatcher.delivering.way import Sent
 from tocsin_dispatcher.doors.translate import change_to_event
@@ -44,11 +47,12 @@ from tocsin_dispatcher.values import (
     Firing,
     GateRules,
     InAppMessage,
+    Made,
     Notification,
     Outcome,
     OutcomeKind,
-    PartnerSettings,
     Recipient,
+    SmsMessage,
     SmsSize,
     TransactionLimitContext,
     WorkClass,
@@ -62,6 +66,7 @@ from tocsin_kit.telemetry.metrics import Metrics
 
 ACCEPTED = Outcome(OutcomeKind.ACCEPTED, provider_id="message")
 ADDRESS_KEY = b"a key of this test"
+SMALL = SmsSize(1, Decimal("0.0079"))
 _QUIET = timedelta(seconds=30)
 
 
@@ -86,11 +91,19 @@ class ScriptedWay:
         if self.block is not None:
             await self.block.wait()
         outcome = self.answers.pop(0) if self.answers else replace(ACCEPTED, provider_id=f"m-{attempt.delivery_id}")
-        size = SmsSize(1, Decimal("0.0079")) if self.channel is Channel.SMS else None
-        return Sent(outcome, size)
+        return Sent(outcome, SMALL if self.channel is Channel.SMS else None)
 
-    async def find(self, to: str, attempt: Attempt, taken: frozenset[str]) -> Outcome:
-        return self.found.pop(0)
+    def text_message(self, notification: Notification, recipient: Recipient, at: datetime) -> SmsMessage | None:
+        return SmsMessage("+13125550123", "The text", SMALL) if self.channel is Channel.SMS else None
+
+    async def made(self, to: str, attempt: Attempt) -> Sequence[Made] | None:
+        """What is made of the next of `found`: nothing listed where it never arrived, None where nobody can say."""
+        found = self.found.pop(0)
+        if found.kind is OutcomeKind.UNKNOWN:
+            return None
+        if found.kind is OutcomeKind.TRANSIENT:
+            return []
+        return [Made(found.provider_id or "", attempt.started_at, "The text", found)]
 
 
 @dataclass
@@ -104,11 +117,16 @@ class Bench:
     intake: Intake
     profiles: Profiles
     callbacks: Callbacks
+    applier: Applier
     way: ScriptedWay
     lane: Lane
+    batches: Batches
     recorder: Recorder
+    gatekeeper: Gatekeeper
     standings: dict[UUID, AlertStanding]
     inboxes: list[tuple[UserKey, int]]
+    spans: InMemorySpanExporter
+    metrics: CollectorRegistry
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
@@ -215,6 +233,7 @@ def make_bench(
     *,
     slots: int = 50,
     lease: timedelta = timedelta(minutes=1),
+    paces: Mapping[str, int] | None = None,
 ) -> Bench:
     """A replica over the database at `url`."""
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"), pool_size=10, max_overflow=10)
@@ -232,11 +251,14 @@ def make_bench(
     def render(firing: Firing, now: datetime) -> InAppMessage:
         return InAppMessage("Large transaction", f"Large one of {firing.alert_name}", "https://app.example/1")
 
-    defaults = Defaults(10, 50, PartnerSettings())
+    defaults = Defaults(10, 50)
     rules = Rules(GateRules(), defaults, ADDRESS_KEY, lease)
-    applier = Applier(announcer, metrics, ADDRESS_KEY)
     bell = Bell(activity)
-    board = BreakerBoard(engine, clock, metrics, way.chain)
+    spans = InMemorySpanExporter()
+    tracer_provider = TracerProvider()
+    tracer_provider.add_span_processor(SimpleSpanProcessor(spans))
+    applier = Applier(announcer, {way.channel: bell}, tracer_provider.get_tracer("test"), ADDRESS_KEY)
+    board = BreakerBoard(engine, clock, metrics, way.chain, paces or {}, Random(seed))
     lane = Lane(way.channel, engine, slots=slots, lease=lease, bell=bell, clock=clock, activity=activity)
     recorder = Recorder(
         way.channel,
@@ -252,10 +274,11 @@ def make_bench(
         after=lane.done,
     )
     gatekeeper = Gatekeeper(engine, way, board, announcer, clock, metrics, rules)
-    lane.uses(Batches(engine, way, gatekeeper, recorder, board, recheck, clock, lane.done), recorder)
+    look_ups = LookUps(engine, way, defaults, timedelta(seconds=10))
+    batches = Batches(look_ups, way, gatekeeper, recorder, board, recheck, clock, lane.done)
+    lane.uses(batches, recorder)
     links = UnsubscribeLinks({"1": b"a key"}, "https://tocsin.example")
     letters = DeadLetters(engine, clock, ids)
-    tracer = TracerProvider().get_tracer("test")
     return Bench(
         engine=engine,
         clock=clock,
@@ -263,10 +286,15 @@ def make_bench(
         activity=activity,
         intake=Intake(engine, announcer, tell, {way.channel: bell}, clock, ids, render, defaults),
         profiles=Profiles(engine, {way.channel: bell}, clock),
-        callbacks=Callbacks(engine, applier, announcer, letters, links, clock, tracer),
+        callbacks=Callbacks(engine, applier, letters, links, clock),
+        applier=applier,
         way=way,
         lane=lane,
+        batches=batches,
         recorder=recorder,
+        gatekeeper=gatekeeper,
         standings=standings,
         inboxes=inboxes,
+        spans=spans,
+        metrics=metrics.registry,
     )

@@ -1,6 +1,6 @@
 """Replicas over a fresh database."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from datetime import timedelta
 from typing import Protocol
 
@@ -17,7 +17,12 @@ class MakeBench(Protocol):
     """Makes a replica over the test's one database."""
 
     def __call__(
-        self, way: ScriptedWay | None = None, *, slots: int = 50, lease: timedelta = timedelta(minutes=1)
+        self,
+        way: ScriptedWay | None = None,
+        *,
+        slots: int = 50,
+        lease: timedelta = timedelta(minutes=1),
+        paces: Mapping[str, int] | None = None,
     ) -> Awaitable[Bench]:
         """With this way out; e-mail by default."""
         ...
@@ -30,9 +35,14 @@ async def benches(make_database: MakeDatabase, clock: SteppedClock) -> AsyncIter
     made: list[Bench] = []
 
     async def make(
-        way: ScriptedWay | None = None, *, slots: int = 50, lease: timedelta = timedelta(minutes=1)
+        way: ScriptedWay | None = None,
+        *,
+        slots: int = 50,
+        lease: timedelta = timedelta(minutes=1),
+        paces: Mapping[str, int] | None = None,
     ) -> Bench:
-        bench = make_bench(url, clock, len(made), way or ScriptedWay(Channel.EMAIL), slots=slots, lease=lease)
+        way = way or ScriptedWay(Channel.EMAIL)
+        bench = make_bench(url, clock, len(made), way, slots=slots, lease=lease, paces=paces)
         made.append(bench)
         return bench
 

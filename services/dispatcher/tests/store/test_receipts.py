@@ -2,6 +2,8 @@
 
 import itertools
 import json
+from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -9,10 +11,9 @@ import pytest
 
 from tocsin_dispatcher.breakers import BreakerKey
 from tocsin_dispatcher.receipts.parse import Callback
-from tocsin_dispatcher.receiving.applying import state_after
 from tocsin_dispatcher.receiving.callbacks import Arrived
-from tocsin_dispatcher.states import DeliveryState
-from tocsin_dispatcher.values import Channel, Outcome, OutcomeKind, ReceiptEffect
+from tocsin_dispatcher.store.claims import claim
+from tocsin_dispatcher.values import Channel, Outcome, OutcomeKind, WorkClass
 
 from .bench import Bench, ScriptedWay
 from .conftest import MakeBench
@@ -126,10 +127,114 @@ async def test_what_cannot_be_read_of_a_callback_is_kept_and_the_rest_counts(ben
     assert len(await bench.rows("SELECT 1 FROM dead_letters")) == 1
 
 
-def test_no_order_of_receipts_takes_a_state_back() -> None:
-    effects = (ReceiptEffect.SENT, ReceiptEffect.DELIVERED, ReceiptEffect.BOUNCED)
-    for order in itertools.permutations(effects):
-        status = DeliveryState.SENDING
-        for effect in order:
-            status = state_after(status, [effect])
-        assert status is DeliveryState.BOUNCED, order
+SILENT = Outcome(OutcomeKind.UNKNOWN, answer="no answer")
+
+
+@pytest.mark.parametrize(("event", "state"), [("delivered", "delivered"), ("processed", "sent"), ("bounce", "bounced")])
+async def test_a_mail_that_has_arrived_is_not_repeated(benches: MakeBench, event: str, state: str) -> None:
+    bench = await benches(ScriptedWay(Channel.EMAIL, answers=[SILENT]))
+    await bench.profile()
+    await bench.intake.take_in([bench.firing()])
+    async with bench.working():
+        delivery = await bench.delivery()
+        assert delivery.status == "retrying"
+        await bench.callbacks.take_in([_sendgrid(bench, _event(delivery.id, event))])
+        bench.clock.move_to(delivery.due_at)
+        await bench.quiet()
+    assert len(bench.way.calls) == 1
+    settled = await bench.delivery()
+    assert (settled.status, settled.due_at, settled.leased_until) == (state, None, None)
+    assert settled.error == ("bounce" if state == "bounced" else None)
+
+
+@pytest.mark.parametrize(("event", "calls"), [("delivered", 2), ("processed", 3), ("bounce", 3)])
+async def test_of_an_earlier_attempt_only_its_arrival_keeps_a_repeat_back(
+    benches: MakeBench, event: str, calls: int
+) -> None:
+    bench = await benches(ScriptedWay(Channel.EMAIL, answers=[SILENT, SILENT]))
+    await bench.profile()
+    await bench.intake.take_in([bench.firing()])
+    async with bench.working():
+        await bench.step()
+        delivery = await bench.delivery()
+        assert (delivery.status, delivery.attempt) == ("retrying", 2)
+        await bench.execute("UPDATE deliveries SET destination = NULL")
+        told = _event(delivery.id, event, email="another@example.com")
+        await bench.callbacks.take_in([_sendgrid(bench, told)])
+        bench.clock.move_to(delivery.due_at)
+        await bench.quiet()
+    assert len(bench.way.calls) == calls
+
+
+async def test_a_receipt_that_comes_after_the_claim_still_keeps_the_repeat_back(benches: MakeBench) -> None:
+    bench = await benches(ScriptedWay(Channel.EMAIL, answers=[SILENT]))
+    await bench.profile()
+    await bench.intake.take_in([bench.firing()])
+    async with bench.working():
+        retrying = await bench.delivery()
+    bench.clock.move_to(retrying.due_at)
+    lease = bench.clock.now() + timedelta(minutes=1)
+    async with bench.engine.begin() as connection:
+        claims = await claim(connection, Channel.EMAIL, [WorkClass.REALTIME], 1, bench.clock.now(), lease)
+    await bench.callbacks.take_in([_sendgrid(bench, _event(retrying.id, "delivered"))])
+    assert await bench.gatekeeper.admit(claims, {}) == []
+    assert (await bench.delivery()).status == "delivered"
+
+
+async def test_times_and_errors_are_those_of_the_receipt_that_moved_the_state(benches: MakeBench) -> None:
+    bench = await benches()
+    delivery_id = await _sent(bench)
+    seconds = int(bench.clock.now().timestamp())
+    arrived = _event(delivery_id, "delivered", timestamp=seconds + 2)
+    opened = _event(delivery_id, "open", timestamp=seconds + 3600)
+    await bench.callbacks.take_in([_sendgrid(bench, arrived, opened)])
+    delivered = await bench.delivery()
+    assert delivered.delivered_at == bench.clock.now() + timedelta(seconds=2)
+    bounced = _event(delivery_id, "bounce", type="bounce", reason="550 no such user", timestamp=seconds + 60)
+    clicked = _event(delivery_id, "click", timestamp=seconds + 7200)
+    await bench.callbacks.take_in([_sendgrid(bench, bounced, clicked)])
+    ended = await bench.delivery()
+    assert (ended.failed_at, ended.error) == (bench.clock.now() + timedelta(minutes=1), "bounce 550 no such user")
+
+
+async def test_what_had_joined_a_message_that_failed_later_is_sent_at_once(benches: MakeBench) -> None:
+    bench = await benches()
+    await bench.profile()
+    await bench.intake.take_in([bench.firing(purchase_id=5), bench.firing(purchase_id=5)])
+    async with bench.working():
+        assert await bench.states() == {"sent": 1, "merged": 1}
+        [first] = await bench.rows("SELECT id FROM deliveries WHERE status = 'sent' AND channel = 'email'")
+        await bench.callbacks.take_in([_sendgrid(bench, _event(first.id, "bounce", type="blocked"))])
+        await bench.quiet()
+        assert await bench.states() == {"failed": 1, "sent": 1}
+
+
+async def test_a_receipt_is_seen_in_its_deliverys_trace_whether_it_waited_or_not(benches: MakeBench) -> None:
+    bench = await benches(ScriptedWay(Channel.EMAIL, answers=[Outcome(OutcomeKind.ACCEPTED, provider_id="abc")]))
+    bench.way.chain = (BreakerKey("sendgrid", "key"),)
+    await bench.profile()
+    early: dict[str, object] = {"event": "delivered", "sg_event_id": "e1", "sg_message_id": "abc.filter-7"}
+    await bench.callbacks.take_in([_sendgrid(bench, early)])
+    assert bench.spans.get_finished_spans() == (), "whose delivery it is, nobody knows yet"
+    await bench.intake.take_in([bench.firing(traceparent=f"00-{1:032x}-{2:016x}-01")])
+    async with bench.working():
+        pass
+    late = _sendgrid(bench, {"event": "open", "sg_event_id": "e2", "sg_message_id": "abc.filter-7"})
+    await bench.callbacks.take_in([replace(late, traceparent=f"00-{3:032x}-{4:016x}-01")])
+    spans = bench.spans.get_finished_spans()
+    assert [span.name for span in spans] == ["receipt sendgrid", "receipt sendgrid"]
+    assert [span.parent and span.parent.span_id for span in spans] == [2, 2]
+    assert [[link.context.span_id for link in span.links] for span in spans] == [[], [4]]
+
+
+async def test_an_event_with_text_that_no_column_takes_costs_none_of_the_others(benches: MakeBench) -> None:
+    bench = await benches()
+    delivery_id = await _sent(bench)
+    nasty = "550 \0 \ud800"
+    odd = _event(delivery_id, "bounce", type="blocked", reason=nasty, status=nasty, sg_event_id=nasty, email=nasty)
+    body = json.dumps([odd, {**_event(delivery_id, "delivered"), "timestamp": 1762171200}]).encode()
+    callback = Callback(str(bench.ids.uuid7()), "sendgrid", bench.clock.now(), "/", body)
+    assert await bench.callbacks.take_in([Arrived(callback, None)]) == []
+    rows = await bench.rows("SELECT event, details ->> 'detail' AS detail FROM receipts ORDER BY event")
+    assert [tuple(row) for row in rows] == [("delivered", "delivered"), ("failed", "bounce 550  ?")]
+    assert await bench.rows("SELECT 1 FROM dead_letters") == []

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from tocsin_dispatcher.states import transition_pairs
-from tocsin_dispatcher.store import claims, counters, ledger, notifications, receipts, taking_in
+from tocsin_dispatcher.store import claims, counters, facts, fates, ledger, notifications, receipts
 
 from .bench import Bench
 from .conftest import MakeBench
@@ -47,7 +47,16 @@ SELECT partner_id, uuidv7(), id, user_id, 'email', 'periodic',
         "INSERT INTO counters SELECT 1, i, 'email', :at, 0, 0, CURRENT_DATE, 0 FROM generate_series(1, 50000) i",
         at=bench.clock.now(),
     )
-    for table in ("notifications", "deliveries", "counters"):
+    await bench.execute(
+        """
+INSERT INTO receipts (provider, event_key, event, provider_id, callback_id, happened_at, received_at, details)
+SELECT 'sendgrid', 'e' || i, 'sent', 'm' || i || '.filter', uuidv7(), :at, CAST(:at AS timestamptz) - i * interval
+       '1 minute', '{}'
+  FROM generate_series(1, 100000) i
+""",
+        at=bench.clock.now(),
+    )
+    for table in ("notifications", "deliveries", "counters", "receipts"):
         await bench.execute(f"ANALYZE {table}")
 
 
@@ -71,12 +80,12 @@ async def test_statements_use_their_index_on_a_large_table(benches: MakeBench) -
     cases: list[tuple[TextClause, dict[str, object], str]] = [
         (
             claims._CLAIM,
-            {"w_lane": ["periodic"], "channel": "email", "slots": 50, "now": now, "leased_until": now},
-            "deliveries_due",
+            {"w_lane": ["periodic"], "channel": "email", "slots": 50, "after": 0, "now": now, "leased_until": now},
+            "deliveries_due_by_partner",
         ),
         (claims._NEXT_DUE, {"w_lane": ["periodic"], "channel": "email"}, "deliveries_due"),
         (
-            taking_in._TELLING,
+            facts._TELLING,
             {**user, "k_channel": ["email"], "k_fact_key": ["purchase:7"]},
             "deliveries_one_per_fact",
         ),
@@ -84,6 +93,9 @@ async def test_statements_use_their_index_on_a_large_table(benches: MakeBench) -
         (notifications._CHANGES, {**me, "since": 99_000, "size": 50}, "notifications_changed"),
         (notifications._DELIVERIES, {"partner_id": 1, "ids": [bench.ids.uuid7()]}, "deliveries_planned_once"),
         (receipts._BY_MESSAGE, {"provider": "sendgrid", "provider_ids": ["m7"]}, "deliveries_of_provider"),
+        (receipts._MISSED, {"since": now - timedelta(hours=1), "size": 500}, "receipts_received"),
+        (receipts._MISSED, {"since": now - timedelta(hours=1), "size": 500}, "deliveries_of_provider"),
+        (fates._JOINED, {"e_partner_id": [1], "e_id": [bench.ids.uuid7()]}, "deliveries_merged"),
         (ledger._MINUTES, dict(minute), "notifications_fired"),
         (
             counters._READ,
@@ -95,4 +107,9 @@ async def test_statements_use_their_index_on_a_large_table(benches: MakeBench) -
         plan = await _plan(bench, sql, values)
         assert index in plan, f"wanted {index}:\n{plan}"
         assert "Seq Scan on deliveries" not in plan, plan
+        if sql is claims._CLAIM:
+            assert "using deliveries_due on" not in plan, (
+                f"a small partner is looked for in a large one's rows:\n{plan}"
+            )
         assert "Seq Scan on notifications" not in plan, plan
+        assert "Seq Scan on receipts" not in plan, plan

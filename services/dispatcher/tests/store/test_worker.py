@@ -2,17 +2,27 @@
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
 from tocsin_dispatcher.breakers import BreakerKey
+from tocsin_dispatcher.delivering.way import Sent
 from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.attempts import Settlement, settle
-from tocsin_dispatcher.values import AlertStanding, Channel, Outcome, OutcomeKind, WorkClass
+from tocsin_dispatcher.values import (
+    AlertStanding,
+    Attempt,
+    Channel,
+    Notification,
+    Outcome,
+    OutcomeKind,
+    Recipient,
+    WorkClass,
+)
 
 from .bench import ScriptedWay
 from .conftest import MakeBench
@@ -131,6 +141,27 @@ async def test_an_open_breaker_lets_deliveries_wait_without_burning_retries(benc
     assert [row.state for row in await bench.rows("SELECT state FROM breakers")] == ["closed"]
 
 
+async def test_a_breaker_that_is_being_tried_is_shown_half_open(benches: MakeBench) -> None:
+    way = ScriptedWay(Channel.EMAIL, answers=[FAILED] * 5)
+    bench = await benches(way)
+    for user_id in range(1, 6):
+        await bench.profile(user_id)
+    await bench.intake.take_in([bench.firing(user_id=user_id) for user_id in range(1, 6)])
+    async with bench.working():
+        opened = await bench.rows("SELECT state, since FROM breakers")
+        assert [row.state for row in opened] == ["open"]
+        way.begun, way.block = asyncio.Semaphore(0), asyncio.Event()
+        bench.clock.advance(timedelta(seconds=70))
+        async with asyncio.timeout(20):
+            await way.begun.acquire()
+        tried = await bench.rows("SELECT state, since FROM breakers")
+        level = bench.metrics.get_sample_value("circuit_breaker_state", {"service": "first"})
+        way.block.set()
+        await bench.quiet()
+    assert [(row.state, row.since) for row in tried] == [("half_open", bench.clock.now())]
+    assert level == 1
+
+
 async def test_another_replica_follows_an_open_breaker(benches: MakeBench) -> None:
     one, other = await benches(ScriptedWay(Channel.EMAIL, answers=[FAILED] * 5)), await benches()
     for user_id in range(1, 6):
@@ -142,6 +173,33 @@ async def test_another_replica_follows_an_open_breaker(benches: MakeBench) -> No
     async with other.working():
         pass
     assert other.way.calls == []
+
+
+@pytest.mark.parametrize("others", [WorkClass.REALTIME, WorkClass.PERIODIC])
+async def test_a_delivery_that_is_always_refused_for_the_account_is_not_each_probe(
+    benches: MakeBench, others: WorkClass
+) -> None:
+    class RefusingOne(ScriptedWay):
+        async def send(
+            self, key: BreakerKey, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
+        ) -> Sent:
+            if notification.user_id == 1:
+                return Sent(Outcome(OutcomeKind.ACCOUNT, status=400, code="99999"))
+            return await super().send(key, attempt, notification, recipient, now)
+
+    bench = await benches(RefusingOne(Channel.SMS))
+    for user_id in range(1, 8):
+        await bench.profile(user_id)
+    began = bench.clock.now()
+    await bench.intake.take_in([bench.firing(critical=True)])
+    async with bench.working():
+        bench.clock.advance(timedelta(seconds=1))
+        await bench.intake.take_in([bench.firing(user_id=user_id, work_class=others) for user_id in range(2, 8)])
+        await bench.quiet()
+        assert await bench.states() == {"pending": 7}, "its refusal has opened the breaker"
+        while (await bench.states()).get("sent", 0) < 6:
+            assert await bench.step() - began < timedelta(minutes=2), await bench.states()
+    assert await bench.states() == {"sent": 6, "pending": 1}
 
 
 async def test_an_account_fault_sends_by_the_next_provider(benches: MakeBench) -> None:

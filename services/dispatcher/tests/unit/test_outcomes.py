@@ -1,16 +1,16 @@
 """The tables of outcomes against every code of the providers' own documents."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tocsin_dispatcher.providers.http import Answer, NoAnswer, NotWritten
+from tocsin_dispatcher.providers.http import Answer, Exchange, NoAnswer, NotWritten
 from tocsin_dispatcher.providers.sendgrid_outcomes import sendgrid_outcome
 from tocsin_dispatcher.providers.twilio_codes import CODES
-from tocsin_dispatcher.providers.twilio_look_up import look_up_outcome
+from tocsin_dispatcher.providers.twilio_look_up import listed
 from tocsin_dispatcher.providers.twilio_outcomes import twilio_outcome
 from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.values import OutcomeKind
@@ -81,6 +81,24 @@ def test_throttling_lasts_until_the_reset() -> None:
     assert sendgrid_outcome(reset).not_before == NOON
 
 
+@pytest.mark.parametrize(
+    ("told", "wait"),
+    [("30", 30), ("0", 0), (" 7 ", 7), ("99999", 86400), ("soon", None), ("-1", None), ("9" * 30, None)],
+)
+def test_throttling_without_a_reset_lasts_as_long_as_the_answer_says(told: str, wait: int | None) -> None:
+    for outcome in (
+        sendgrid_outcome(Answer(429, {"retry-after": told}, b"")),
+        twilio_outcome(Answer(429, {"retry-after": told}, b'{"code": 20429}')),
+    ):
+        assert outcome.wait == (None if wait is None else timedelta(seconds=wait))
+        assert outcome.dated(NOON).not_before == (None if wait is None else NOON + timedelta(seconds=wait))
+
+
+def test_a_reset_is_believed_before_a_wait() -> None:
+    reset = sendgrid_error(429, "no", x_ratelimit_reset=str(int(NOON.timestamp())), retry_after="30")
+    assert sendgrid_outcome(reset).dated(NOON - timedelta(seconds=5)).not_before == NOON
+
+
 @pytest.mark.parametrize("nonsense", ["", "soon", "9" * 30, "-1e9"])
 def test_a_reset_that_is_no_time_is_none(nonsense: str) -> None:
     assert sendgrid_outcome(sendgrid_error(429, "no", x_ratelimit_reset=nonsense)).not_before is None
@@ -119,7 +137,10 @@ def test_permanent_means_permanent_and_retry_means_retry(error: dict[str, Any]) 
     [
         (400, 21610, K.PERMANENT, SuppressionCause.STOPPED),
         (400, 21211, K.PERMANENT, SuppressionCause.BOUNCED),
+        (400, 21612, K.PERMANENT, None),  # "not currently reachable": the number may be good again tomorrow
         (400, 21617, K.PERMANENT, None),
+        (400, 21703, K.PERMANENT, None),  # about this recipient, not about the account
+        (400, 21704, K.ACCOUNT, None),
         (429, 20429, K.THROTTLED, None),
         (401, 20003, K.ACCOUNT, None),
         (403, 99999, K.ACCOUNT, None),
@@ -139,24 +160,77 @@ def test_a_created_message_is_accepted_with_its_sid_and_looked_up_without() -> N
     assert twilio_outcome(Answer(201, {}, b"garbage")).kind is K.UNKNOWN
 
 
-def listed(**changes: Any) -> Answer:
-    message = {"sid": "SM1", "status": "sent", "date_created": "Wed, 05 Nov 2025 18:00:03 +0000", **changes}
-    return Answer(200, {}, json.dumps({"messages": [message]}).encode())
+def a_list(*messages: object) -> Answer:
+    return Answer(200, {}, json.dumps({"messages": messages}).encode())
+
+
+def a_message(**changes: object) -> dict[str, object]:
+    created = "Wed, 05 Nov 2025 18:00:03 +0000"
+    return {"sid": "SM1", "status": "sent", "date_created": created, "body": "Hello", **changes}
 
 
 @pytest.mark.parametrize(
-    ("exchange", "taken", "kind"),
+    ("changes", "kind", "suppress"),
     [
-        (listed(), frozenset(), K.ACCEPTED),
-        (listed(), frozenset({"SM1"}), K.TRANSIENT),  # another delivery's
-        (listed(date_created="Wed, 05 Nov 2025 17:00:00 +0000"), frozenset(), K.TRANSIENT),  # of before
-        (listed(date_created="never"), frozenset(), K.TRANSIENT),
-        (listed(status="undelivered", error_code=30005), frozenset(), K.PERMANENT),
-        (Answer(200, {}, b'{"messages": []}'), frozenset(), K.TRANSIENT),
-        (Answer(200, {}, b"garbage"), frozenset(), K.UNKNOWN),
-        (Answer(500, {}, b""), frozenset(), K.UNKNOWN),
-        (NoAnswer("slow"), frozenset(), K.UNKNOWN),
+        ({}, K.ACCEPTED, None),
+        ({"status": "delivered"}, K.ACCEPTED, None),
+        ({"status": "undelivered", "error_code": 30005}, K.PERMANENT, SuppressionCause.BOUNCED),
+        ({"status": "failed", "error_code": "21610"}, K.PERMANENT, SuppressionCause.STOPPED),
+        ({"status": "undelivered", "error_code": 30003}, K.PERMANENT, None),  # the handset was off
+        ({"status": "delivered", "error_code": 30005}, K.ACCEPTED, None),
     ],
 )
-def test_a_look_up(exchange: Any, taken: frozenset[str], kind: OutcomeKind) -> None:
-    assert look_up_outcome(exchange, NOON, taken).kind is kind
+def test_what_became_of_a_listed_message(
+    changes: dict[str, object], kind: OutcomeKind, suppress: SuppressionCause | None
+) -> None:
+    messages = listed(a_list(a_message(**changes)))
+    assert messages is not None
+    [made] = messages
+    assert (made.provider_id, made.at, made.text) == ("SM1", NOON + timedelta(seconds=3), "Hello")
+    assert (made.outcome.kind, made.outcome.suppress, made.outcome.provider_id) == (kind, suppress, "SM1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sid": None},
+        {"sid": ["SM1"]},
+        {"sid": "SM\0"},
+        {"date_created": "never"},
+        {"date_created": "Wed, 05 Nov 99999999999999999999 18:00:03 +0000"},
+    ],
+)
+def test_a_listed_message_that_cannot_be_read_is_left_out(changes: dict[str, object]) -> None:
+    messages = listed(a_list(7, a_message(**changes), a_message(sid="SM2")))
+    assert messages is not None
+    assert [made.provider_id for made in messages] == ["SM2"]
+
+
+@pytest.mark.parametrize("exchange", [Answer(200, {}, b"garbage"), Answer(500, {}, b""), NoAnswer("slow")])
+def test_what_is_no_list_says_nothing(exchange: Exchange) -> None:
+    assert listed(exchange) is None
+
+
+@pytest.mark.parametrize("nasty", ["a\0b", "a\ud800b", "x" * 70_000])
+def test_whatever_a_provider_answers_can_be_stored(nasty: str) -> None:
+    outcomes = [
+        sendgrid_outcome(sendgrid_error(400, nasty)),
+        sendgrid_outcome(Answer(202, {"x-message-id": nasty}, b"")),
+        twilio_outcome(Answer(400, {}, json.dumps({"code": 21617, "message": nasty}).encode())),
+        twilio_outcome(Answer(201, {}, json.dumps({"sid": nasty}).encode())),
+        *(made.outcome for made in listed(a_list(a_message(status=nasty, error_code=nasty))) or ()),
+    ]
+    for outcome in outcomes:
+        for text in (outcome.answer, outcome.provider_id or "", outcome.code or ""):
+            assert "\0" not in text
+            assert len(text.encode()) <= 300
+
+
+def test_a_created_message_whose_sid_is_none_is_looked_up() -> None:
+    assert twilio_outcome(Answer(201, {}, b'{"sid": "SM\\u0000"}')).kind is K.UNKNOWN
+
+
+@pytest.mark.parametrize("nested", [b"[" * 60_000, b'{"a":' * 60_000])
+def test_a_body_nested_too_deep_is_no_body(nested: bytes) -> None:
+    assert sendgrid_outcome(Answer(400, {}, nested)).kind is K.PERMANENT
+    assert twilio_outcome(Answer(400, {}, nested)).kind is K.PERMANENT

@@ -163,6 +163,16 @@ CASES: list[tuple[str, dict[str, Any], object]] = [
         Hold(NOON + timedelta(hours=1), Reason.RATE_LIMITED, NOON + timedelta(hours=25)),
     ),
     (
+        "the user asks for more than the ceiling that holds where the partner has set none",
+        {"counts": Counts(10, 10), "preferences": Preferences(max_per_hour=10_000)},
+        Hold(NOON + timedelta(hours=1), Reason.RATE_LIMITED, NOON + timedelta(hours=25)),
+    ),
+    (
+        "the same of the day",
+        {"counts": Counts(0, 50), "preferences": Preferences(max_per_day=10_000)},
+        Hold(NOON + timedelta(hours=12), Reason.RATE_LIMITED, NOON + timedelta(hours=36)),
+    ),
+    (
         "the local day is full: until midnight in Chicago",
         {"counts": Counts(0, 50)},
         Hold(NOON + timedelta(hours=12), Reason.RATE_LIMITED, NOON + timedelta(hours=36)),
@@ -298,7 +308,7 @@ FACTS = [
 def test_one_message_tells_a_purchase(
     delivery: Delivery, status: DeliveryState, other_critical: bool, digest: bool, critical: bool, want: str
 ) -> None:
-    decisions = {"merge": Merge(delivery.id), "displace": Displace(delivery.id), "alone": GoAlone()}
+    decisions = {"merge": Merge(delivery.id), "displace": Displace(delivery.id), "alone": GoAlone(delivery.id)}
     assert settle(critical, SameFact(delivery.id, status, other_critical, digest)) == decisions[want]
 
 

@@ -158,6 +158,27 @@ async def test_silence_after_the_request_was_written_is_unknown(attempt: Attempt
         assert (await twilio.send(TEXT, attempt)).kind is K.UNKNOWN
 
 
+async def test_mails_that_hang_keep_no_text_from_leaving(attempt: Attempt) -> None:
+    hanging = asyncio.Semaphore(0)
+
+    async def hang_mails(request: web.Request) -> web.Response:
+        if "Messages" in request.path:
+            return web.json_response({"sid": "SM1"}, status=201)
+        hanging.release()
+        return await hang(request)
+
+    mails = 250  # more than the slots of a lane, and more than a pool holds by itself
+    async with serving(hang_mails) as url, providers(url, limit=20) as (sendgrid, twilio, _):
+        sending = [asyncio.create_task(sendgrid.send(MAIL, attempt)) for _ in range(mails)]
+        async with asyncio.timeout(15):
+            for _ in range(mails):
+                await hanging.acquire()
+            assert (await twilio.send(TEXT, attempt)).kind is K.ACCEPTED
+        for mail in sending:
+            mail.cancel()
+        await asyncio.wait(sending)
+
+
 @pytest.mark.parametrize(
     ("status", "mail", "text"),
     [
@@ -196,11 +217,13 @@ async def test_a_lost_text_message_is_looked_up_by_recipient_and_day(attempt: At
     async def answer(request: web.Request) -> web.Response:
         asked.append(dict(request.query))
         created = "Wed, 05 Nov 2025 18:00:01 +0000"
-        return web.json_response({"messages": [{"sid": "SM9", "status": "sent", "date_created": created}]})
+        message = {"sid": "SM9", "status": "sent", "date_created": created, "body": "Hello"}
+        return web.json_response({"messages": [message]})
 
     async with serving(answer) as url, providers(url) as (_, _, look_up):
-        outcome = await look_up.find("+13125550100", attempt, frozenset())
-    assert (outcome.kind, outcome.provider_id) == (K.ACCEPTED, "SM9")
+        messages = await look_up.made("+13125550100", attempt)
+    assert messages is not None
+    assert [(made.outcome.kind, made.provider_id, made.text) for made in messages] == [(K.ACCEPTED, "SM9", "Hello")]
     assert asked == [{"To": "+13125550100", "DateSent>": "2025-11-05", "PageSize": "200"}]
 
 

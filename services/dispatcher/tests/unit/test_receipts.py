@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tocsin_dispatcher.reasons import SuppressionCause
@@ -140,8 +140,9 @@ def test_no_bytes_break_a_reader(body: bytes) -> None:
         assert read(provider, body) is not None
 
 
+NASTY = st.text(st.characters(categories=("L", "Nd", "P", "Cc", "Cs")))  # NUL and lone surrogates among them
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | NASTY,
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )
@@ -156,13 +157,45 @@ FIELDS = st.sampled_from(
         "sg_message_id",
         "email",
         "type",
+        "reason",
+        "status",
     ]
 )
 
 
-@given(st.dictionaries(FIELDS, JSON))
-def test_no_event_breaks_the_reader(event: dict[str, object]) -> None:
-    assert len(sendgrid(event)) == 1
+def assert_storable(receipt: Receipt | Unreadable) -> None:
+    """Every text and number of it fits its column, and its key an index."""
+    if isinstance(receipt, Unreadable):
+        return
+    texts = (receipt.event_key, receipt.message_id, receipt.address, receipt.code, receipt.detail)
+    for text in filter(None, texts):
+        assert "\0" not in text
+        assert len(text) <= 300
+        text.encode()
+    assert 0 <= (receipt.partner_id or 0) < 2**63
+    assert 0 <= (receipt.attempt or 0) < 2**31
+
+
+@given(st.dictionaries(FIELDS, JSON), NASTY)
+@example({"partner_id": 10**30, "delivery_attempt": "9" * 5000}, "delivered")
+@example({"sg_event_id": "x" * 5000, "status": "\0", "email": "a\0b@example.com"}, "bounce")
+@example({"reason": "\ud800", "sg_message_id": "\udfff"}, "dropped")
+def test_no_event_breaks_the_reader(event: dict[str, object], name: str) -> None:
+    [receipt] = sendgrid({**event, "event": name})
+    assert_storable(receipt)
+
+
+@given(st.dictionaries(st.sampled_from(["MessageSid", "MessageStatus", "ErrorCode", "To"]), st.text(), min_size=1))
+@example({"MessageSid": "SM\0", "MessageStatus": "x" * 5000, "ErrorCode": "9" * 5000, "To": "+1\0"})
+def test_no_status_callback_breaks_the_reader(form: dict[str, str]) -> None:
+    url = "/?" + urlencode({"partner_id": "9" * 5000, "attempt": 2**31})
+    for receipt in read("twilio-status", urlencode(form).encode(), url):
+        assert_storable(receipt)
+
+
+def test_an_array_nested_too_deep_is_unreadable() -> None:
+    [unreadable] = read("sendgrid", b"[" * 100_000)
+    assert isinstance(unreadable, Unreadable)
 
 
 def status(url: str = "/", **parameters: str) -> Receipt:

@@ -9,21 +9,23 @@ from typing import Protocol
 
 import structlog
 
+from tocsin_dispatcher.receiving.applying import Applier
 from tocsin_dispatcher.store.database import Engine, in_transaction
-from tocsin_dispatcher.store.ledger import books, notification_minutes, oldest_gap, write_compared
+from tocsin_dispatcher.store.ledger import books, compared_until, gaps, notification_minutes, write_compared
 from tocsin_dispatcher.values.minutes import Compared, Minute, compared
 from tocsin_kit.clock import Clock
 from tocsin_kit.messaging.jobs import JobFailure, JobOrder, Progress
 from tocsin_kit.rpc.errors import TocsinError
-from tocsin_kit.telemetry.metrics import Metrics
 
 #: Younger minutes may still be on their way.
 SETTLED_AFTER = timedelta(minutes=2)
-#: How far back every audit looks; older gaps are looked at again until they heal, up to a day.
+#: How far back every audit looks, and further where none was made meanwhile.
 LOOKS_BACK = timedelta(hours=1)
-_FURTHEST = timedelta(hours=23)
+#: How far back the first audit looks, and the longest span that the evaluator is asked about at once.
+DAY = timedelta(days=1)
 _PATIENCE = timedelta(minutes=5)
 _MINUTE = timedelta(minutes=1)
+_RECEIPTS_AT_ONCE = 500
 _log = structlog.get_logger(__name__)
 
 
@@ -31,7 +33,7 @@ class Books(Protocol):
     """The evaluator's side."""
 
     async def summarise(self, partner_id: int, since: datetime, until: datetime) -> list[Minute]:
-        """The firings of each minute that had some. Raises TocsinError."""
+        """The firings of each minute that had some, of a day at most. Raises TocsinError."""
         ...
 
     async def republish(self, since: datetime, until: datetime) -> int:
@@ -39,36 +41,50 @@ class Books(Protocol):
         ...
 
 
+def spans(open_gaps: Sequence[datetime], since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
+    """What is compared, in pieces of at most a day: all from `since` to `until`, and of what lies before that only the
+    minutes that were open gaps (given in order) and what is between them."""
+    pieces: list[tuple[datetime, datetime]] = []
+    for minute in open_gaps:
+        if minute >= since:
+            break
+        if pieces and minute + _MINUTE - pieces[-1][0] <= DAY:
+            pieces[-1] = (pieces[-1][0], minute + _MINUTE)
+        else:
+            pieces.append((minute, minute + _MINUTE))
+    while since < until:
+        pieces.append((since, min(since + DAY, until)))
+        since += DAY
+    return pieces
+
+
 @dataclass(frozen=True)
 class Audit:
-    """Compares the books and has what is missing sent again."""
+    """Compares the books, has what is missing sent again, and applies receipts that were missed."""
 
     engine: Engine
     evaluator: Books
     clock: Clock
-    metrics: Metrics
+    applier: Applier
 
     async def __call__(self, _order: JobOrder, progress: Progress) -> dict[str, int]:
         """Answers what was compared and found."""
         now = self.clock.now()
         until = (now - SETTLED_AFTER).replace(second=0, microsecond=0)
         async with self.engine.connect() as connection:
-            oldest = await oldest_gap(connection)
-        since = max(min(until - LOOKS_BACK, oldest or until), until - _FURTHEST)
-        try:
-            lines = await self._compare(since, until)
-            republished = await self._republish([line for line in lines if not line.balanced])
-        except TocsinError as error:
-            raise JobFailure(f"the evaluator: {error}", retryable=error.retrying_can_help) from error
-        await progress(1, 2)
+            open_gaps = [gap.line.minute for gap in await gaps(connection)]
+            last = await compared_until(connection)
+        since = min(until - LOOKS_BACK, last or until - DAY)
+        minutes, republished = await self._walk(spans(open_gaps, since, until), open_gaps, progress)
+        receipts = await self._apply_missed(since)
         async with self.engine.connect() as connection:
-            found = await books(connection, now - timedelta(days=1), now, _PATIENCE)
-        gap = sum(line.missing for line in lines)
-        self.metrics.ledger_gap.set(gap)
+            found = await books(connection, now - DAY, now, _PATIENCE)
+            gap = sum(gap.line.missing for gap in await gaps(connection))
         counts = {
-            "minutes": len(lines),
+            "minutes": minutes,
             "gap": gap,
             "republished": republished,
+            "receipts": receipts,
             "unplanned": found.unplanned,
             "lost": found.lost,
             "overdue": found.overdue,
@@ -78,14 +94,49 @@ class Audit:
             _log.error("books_do_not_balance", **counts)
         return counts
 
-    async def _compare(self, since: datetime, until: datetime) -> list[Compared]:
+    async def _walk(
+        self, pieces: Sequence[tuple[datetime, datetime]], open_gaps: Sequence[datetime], progress: Progress
+    ) -> tuple[int, int]:
+        """How many minutes were compared, and how many firings are sent again. Raises JobFailure."""
+        minutes = republished = 0
+        for done, (since, until) in enumerate(pieces, 1):
+            try:
+                lines = await self._compare(since, until, open_gaps)
+                republished += await self._republish([line for line in lines if not line.balanced])
+            except TocsinError as error:
+                raise JobFailure(f"the evaluator: {error}", retryable=error.retrying_can_help) from error
+            minutes += len(lines)
+            await progress(done, len(pieces) + 1)
+        return minutes, republished
+
+    async def _compare(self, since: datetime, until: datetime, open_gaps: Sequence[datetime]) -> list[Compared]:
+        """The minutes that either book has. A gap that both have forgotten is closed; the last minute is written even
+        where nothing happened in it, so that the next audit knows where this one ended."""
         firings = await self.evaluator.summarise(0, since, until)
         async with self.engine.connect() as connection:
             notifications = await notification_minutes(connection, since, until)
         lines = compared(firings, notifications)
+        had = {line.minute for line in lines}
+        noted = {minute for minute in open_gaps if since <= minute < until} | {until - _MINUTE}
+        quiet = [Compared(minute, 0, 0, balanced=True) for minute in sorted(noted - had)]
         now = self.clock.now()
-        await in_transaction(self.engine, lambda connection: write_compared(connection, lines, now))
+        await in_transaction(self.engine, lambda connection: write_compared(connection, [*lines, *quiet], now))
         return lines
 
     async def _republish(self, differing: Sequence[Compared]) -> int:
         return sum([await self.evaluator.republish(line.minute, line.minute + _MINUTE) for line in differing])
+
+    async def _apply_missed(self, since: datetime) -> int:
+        """Receipts that wait although their delivery is known: they and its outcome were written at the same time."""
+        total = 0
+        while found := await self._apply_some(since):
+            total += found
+        return total
+
+    async def _apply_some(self, since: datetime) -> int:
+        now = self.clock.now()
+        applied = await in_transaction(
+            self.engine, lambda connection: self.applier.apply_missed(connection, since, _RECEIPTS_AT_ONCE, now)
+        )
+        self.applier.wrote(applied)
+        return len(applied.told)

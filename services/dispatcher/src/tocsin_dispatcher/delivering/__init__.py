@@ -2,11 +2,11 @@
 
     lane.py       claims what is due, per class, while there are slots; gives back what it may not begin
       └► batch.py   a claimed batch: what was lost, what nobody knows, what may leave
-           ├► gatekeeper.py  one transaction: gate, tokens, attempts written before their calls
+           ├► gatekeeper.py  one transaction: gate, tokens, attempts written before their calls; aside.py the others
            ├► way.py         a channel's medium and its chain of providers; one call
            └► look_ups.py    what became of an SMS nobody answered for
       └► recorder.py  outcomes in batches, one transaction each
-    breaker_board.py  circuit breakers, shared with the other replicas
+    breaker_board.py  circuit breakers and paces, shared with the other replicas
 
 No transaction is open during a call. Start reading in `lane.py`.
 """

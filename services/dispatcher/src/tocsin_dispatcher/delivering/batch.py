@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
 from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.delivering.gatekeeper import Admitted, Gatekeeper
-from tocsin_dispatcher.delivering.look_ups import looked_up
+from tocsin_dispatcher.delivering.look_ups import LookUps
 from tocsin_dispatcher.delivering.recorder import Recorder, Result
 from tocsin_dispatcher.delivering.way import Sent, Way
 from tocsin_dispatcher.planning.recheck import needs_recheck
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.claims import Claimed
-from tocsin_dispatcher.store.database import Engine
 from tocsin_dispatcher.values import AlertStanding, Attempt, Outcome, OutcomeKind
 from tocsin_kit.clock import Clock
 from tocsin_kit.transient import is_transient
@@ -36,7 +36,7 @@ class Batches:
 
     def __init__(
         self,
-        engine: Engine,
+        look_ups: LookUps,
         way: Way,
         gatekeeper: Gatekeeper,
         recorder: Recorder,
@@ -45,14 +45,12 @@ class Batches:
         clock: Clock,
         done: Callable[[int], None],
     ) -> None:
-        self._engine, self._way, self._gatekeeper, self._recorder = engine, way, gatekeeper, recorder
+        self._look_ups, self._way, self._gatekeeper, self._recorder = look_ups, way, gatekeeper, recorder
         self._board, self._recheck, self._clock, self._done = board, recheck, clock, done
 
     def split(self, claims: Sequence[Claimed]) -> list[tuple[Piece, Sequence[Claimed]]]:
         """The batch as pieces of work that do not wait for each other, each with its claims."""
-        for claimed in claims:
-            if claimed.delivery.status is DeliveryState.SENDING:
-                self._recorder.add(Result(claimed.delivery, _LOST, self._clock.now()))
+        self._take_for_lost([claimed for claimed in claims if claimed.delivery.status is DeliveryState.SENDING])
         unknown = [claimed for claimed in claims if claimed.delivery.status is DeliveryState.UNKNOWN]
         ready = [
             claimed
@@ -60,14 +58,23 @@ class Batches:
             if claimed.delivery.status not in (DeliveryState.SENDING, DeliveryState.UNKNOWN)
         ]
         now = self._clock.now()
-        old = [claimed for claimed in ready if needs_recheck(claimed.delivery, claimed.notification, now)]
-        fresh = [claimed for claimed in ready if claimed not in old]
+        asked = {claimed.key for claimed in ready if needs_recheck(claimed.delivery, claimed.notification, now)}
+        old = [claimed for claimed in ready if claimed.key in asked]
+        fresh = [claimed for claimed in ready if claimed.key not in asked]
         pieces: list[tuple[Piece, Sequence[Claimed]]] = [
             (lambda: self._leave(fresh, {}), fresh),
             (lambda: self._leave_if_true(old), old),
             (lambda: self._look_up(unknown), unknown),
         ]
         return [(piece, members) for piece, members in pieces if members]
+
+    def _take_for_lost(self, claims: Sequence[Claimed]) -> None:
+        """Their leases are over, so their worker is lost, unless it is this one and the result waits to be written."""
+        in_hand = self._recorder.in_hand
+        lost = [claimed for claimed in claims if (claimed.key, claimed.delivery.attempt) not in in_hand]
+        for claimed in lost:
+            self._recorder.add(Result(claimed.delivery, _LOST, self._clock.now()))
+        self._done(len(claims) - len(lost))
 
     async def _leave_if_true(self, claims: Sequence[Claimed]) -> Sequence[Call]:
         firings = [(claimed.delivery.partner_id, claimed.notification.id) for claimed in claims]
@@ -80,16 +87,17 @@ class Batches:
         return [_call(self._send, one) for one in admitted]
 
     async def _look_up(self, claims: Sequence[Claimed]) -> Sequence[Call]:
-        return [_call(self._ask, claimed) for claimed in claims]
+        return [_call(self._ask, group) for group in self._look_ups.groups(claims)]
 
-    async def _ask(self, claimed: Claimed) -> None:
+    async def _ask(self, group: Sequence[Claimed]) -> None:
         try:
-            found = await looked_up(self._engine, self._way, claimed)
+            found = await self._look_ups.ask(group)
         except Exception as error:
             if not is_transient(error):
                 raise
-            found = Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__)
-        self._recorder.add(Result(claimed.delivery, found, self._clock.now(), looked_up=True))
+            found = [Sent(Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__)) for _ in group]
+        for claimed, sent in zip(group, found, strict=True):
+            self._recorder.add(Result(claimed.delivery, sent.outcome, self._clock.now(), sent.size, looked_up=True))
 
     async def _send(self, admitted: Admitted) -> None:
         claimed, now = admitted.claimed, self._clock.now()
@@ -112,8 +120,13 @@ class Batches:
             if not is_transient(error):
                 raise
             sent = Sent(Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__))
-        self._board.record(admitted.provider, sent.outcome)
-        self._recorder.add(Result(delivery, sent.outcome, self._clock.now(), sent.size))
+        ended = self._clock.now()
+        outcome = sent.outcome.dated(ended)
+        self._board.record(admitted.provider, outcome, begun=now)
+        if outcome.kind is OutcomeKind.THROTTLED:
+            back = self._board.put_off(admitted.provider, claimed.notification.critical)
+            outcome = replace(outcome, not_before=max(back, outcome.not_before or back))
+        self._recorder.add(Result(delivery, outcome, ended, sent.size))
 
 
 def _call(work: Callable[[Item], Coroutine[None, None, None]], item: Item) -> Call:

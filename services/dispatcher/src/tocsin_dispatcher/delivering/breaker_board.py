@@ -1,14 +1,19 @@
-"""Circuit breakers: counted in this process, shared with the other replicas through the database."""
+"""When a provider may be called: breakers and paces, counted in this process, shared with the other replicas through
+the database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from random import Random
 
 from tocsin_dispatcher.breakers import Breaker, BreakerKey, Breakers, BreakerState
-from tocsin_dispatcher.store.breaker_rows import read_breakers, write_breakers
+from tocsin_dispatcher.paces import Paces, Pause
+from tocsin_dispatcher.provider_text import shown
+from tocsin_dispatcher.store.breaker_rows import read_board, write_board
 from tocsin_dispatcher.store.database import Connection, Engine
-from tocsin_dispatcher.values import Outcome
+from tocsin_dispatcher.values import Outcome, OutcomeKind
 from tocsin_kit.clock import Clock
 from tocsin_kit.telemetry.metrics import Metrics
 
@@ -18,56 +23,128 @@ REFRESH = timedelta(seconds=1)
 _LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 
-class BreakerBoard:
-    """The breakers of this process and what is still to be written of them."""
+@dataclass(frozen=True, slots=True)
+class AllOpen:
+    """Every provider's breaker is open or being tried; `until` is when to ask again."""
 
-    def __init__(self, engine: Engine, clock: Clock, metrics: Metrics, keys: Iterable[BreakerKey]) -> None:
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """The provider works, and takes no more for now; `until` is when to ask again."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BoardChanges:
+    """What was written of the board in a transaction."""
+
+    breakers: Mapping[BreakerKey, Breaker]
+    pauses: Mapping[BreakerKey, Pause]
+
+
+class BreakerBoard:
+    """The breakers and paces of this process, and what is still to be written of them.
+
+    `paces` are calls a minute, by provider; `random` spreads pauses of which no end was told.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        metrics: Metrics,
+        keys: Iterable[BreakerKey],
+        paces: Mapping[str, int],
+        random: Random,
+    ) -> None:
         self._engine, self._clock, self._metrics = engine, clock, metrics
-        self._breakers = Breakers()
+        self._breakers, self._paces = Breakers(), Paces(paces, random)
         self._known = set(keys)
         self._unwritten: dict[BreakerKey, Breaker] = {}
+        self._unwritten_pauses: dict[BreakerKey, Pause] = {}
 
-    def admit_first(self, chain: Sequence[BreakerKey]) -> BreakerKey | None:
-        """The first of a chain of providers that a call may go to; the call must be recorded, or released."""
+    def admit_first(self, chain: Sequence[BreakerKey], critical: bool) -> BreakerKey | AllOpen | Paced:
+        """The first of a chain of providers that a call may go to; the call must be recorded, or released.
+
+        An open breaker leaves the call to the next provider; one that only takes no more for now has it wait.
+        """
         now = self._clock.now()
-        return next((key for key in chain if self._breakers.admit(key, now)), None)
+        for key in chain:
+            if not self._breakers.of(key, now).admits(now):
+                continue
+            if not self._paces.admits(key, now, critical):
+                return Paced(self.put_off(key, critical))
+            self._begin(key, now)
+            return key
+        return AllOpen(self._breakers.may_pass_at(chain, now))
 
-    def may_pass_at(self, chain: Sequence[BreakerKey]) -> datetime:
-        """When to ask again after none was admitted."""
-        return self._breakers.may_pass_at(chain, self._clock.now())
+    def put_off(self, key: BreakerKey, critical: bool) -> datetime:
+        """When one comes back that the provider does not take now, or the pace does not let leave."""
+        return self._paces.put_off(key, self._clock.now(), critical)
+
+    def _begin(self, key: BreakerKey, now: datetime) -> None:
+        """A probe makes an open breaker half-open: that waits to be written with the attempt."""
+        before = self._breakers.of(key, now).state
+        self._breakers.admit(key, now)
+        self._paces.take(key, now)
+        if self._breakers.of(key, now).state is not before:
+            self._note(key, self._breakers.of(key, now))
+
+    def is_probing(self, chain: Sequence[BreakerKey]) -> bool:
+        """Whether a provider of the chain is left alone or being tried: what it is asked to take is a probe."""
+        now = self._clock.now()
+        return any(self._breakers.of(key, now).state is not BreakerState.CLOSED for key in chain)
 
     def release(self, keys: Iterable[BreakerKey]) -> None:
         """These admitted calls were not made after all."""
         for key in keys:
             self._breakers.release(key, self._clock.now())
+            self._paces.release(key, self._clock.now())
 
-    def record(self, key: BreakerKey, outcome: Outcome) -> None:
-        """Count an outcome; a failure or change waits to be written with the outcomes."""
-        changed = self._breakers.record(key, outcome.kind, self._clock.now(), outcome.answer)
+    def record(self, key: BreakerKey, outcome: Outcome, begun: datetime) -> None:
+        """Count the outcome of a call begun at `begun`; what others must know waits to be written with the outcomes."""
+        now = self._clock.now()
+        changed = self._breakers.record(key, outcome.kind, now, shown(outcome.answer))
         if changed is not None:
-            self._unwritten[key] = changed
-            self._show()
+            self._note(key, changed)
+        if outcome.kind is OutcomeKind.ACCEPTED:
+            self._paces.accepted(key, begun)
+        if outcome.kind is OutcomeKind.THROTTLED:
+            pause = self._paces.refused(key, begun, now, outcome.not_before)
+            self._unwritten_pauses |= {key: pause} if pause else {}
 
-    async def write(self, connection: Connection) -> dict[BreakerKey, Breaker]:
-        """Write what changed; after the commit give the answer to `wrote`."""
-        changed = dict(self._unwritten)
-        if changed:
-            await write_breakers(connection, changed)
-        return changed
+    def _note(self, key: BreakerKey, changed: Breaker) -> None:
+        self._unwritten[key] = changed
+        self._show()
 
-    def wrote(self, changed: dict[BreakerKey, Breaker]) -> None:
+    async def write(self, connection: Connection) -> BoardChanges:
+        """Write what changed, after any deliveries (lock order); after the commit give the answer to `wrote`."""
+        changes = BoardChanges(dict(self._unwritten), dict(self._unwritten_pauses))
+        await write_board(connection, changes.breakers, changes.pauses, self._clock.now())
+        return changes
+
+    def wrote(self, changes: BoardChanges) -> None:
         """These are committed."""
-        for key, breaker in changed.items():
+        for key, breaker in changes.breakers.items():
             if self._unwritten.get(key) is breaker:
                 del self._unwritten[key]
+        for key, pause in changes.pauses.items():
+            if self._unwritten_pauses.get(key) is pause:
+                del self._unwritten_pauses[key]
 
     async def refresh(self) -> None:
         """Follow what the other replicas, or an operator, wrote."""
         async with self._engine.connect() as connection:
-            written = await read_breakers(connection)
-        for key, breaker in written.items():
+            written = await read_board(connection)
+        now = self._clock.now()
+        for key, (breaker, pause) in written.items():
             self._known.add(key)
-            self._breakers.follow(key, breaker, self._clock.now())
+            self._breakers.follow(key, breaker, now)
+            if pause is not None:
+                self._paces.follow(key, pause, now)
         self._show()
 
     async def round(self) -> None:

@@ -13,35 +13,33 @@ from tocsin_dispatcher.addresses import address_hash
 from tocsin_dispatcher.announcing import Announcer, DeliveryChange
 from tocsin_dispatcher.breakers import BreakerKey
 from tocsin_dispatcher.changes import change_of
-from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
+from tocsin_dispatcher.delivering.aside import set_aside_by, waiting
+from tocsin_dispatcher.delivering.breaker_board import BoardChanges, BreakerBoard
 from tocsin_dispatcher.delivering.way import Way
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.planning.gate import gate
 from tocsin_dispatcher.planning.local_time import zone_named
+from tocsin_dispatcher.planning.plan import fact_key
 from tocsin_dispatcher.planning.stages.rate_limits import limits
 from tocsin_dispatcher.planning.windows import Windows, windows_at
-from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.attempts import Beginning, SetAside, begin_attempts, set_aside
 from tocsin_dispatcher.store.claims import Claimed
 from tocsin_dispatcher.store.counters import Granted, Wanted, counts_of, take_tokens
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
-from tocsin_dispatcher.store.fates import release_members
+from tocsin_dispatcher.store.facts import FactKey, deliveries_telling
+from tocsin_dispatcher.store.fates import lock_before_ending, release_members
 from tocsin_dispatcher.store.recipients import Defaults, KnownRecipient, recipients
 from tocsin_dispatcher.store.suppressions import AddressKey, Suppressed, suppressed
 from tocsin_dispatcher.values import (
     AlertStanding,
     Counts,
     Delivery,
-    Expire,
     GateCase,
     GateRules,
-    GateVerdict,
-    Hold,
-    Merge,
     Proceed,
     Recipient,
-    Suppress,
+    SameFact,
 )
 from tocsin_kit.clock import Clock
 from tocsin_kit.telemetry.metrics import Metrics
@@ -80,6 +78,7 @@ class _Round:
 class _Outcome:
     admitted: Sequence[Admitted]
     changes: Sequence[DeliveryChange]
+    board: BoardChanges
 
 
 class Gatekeeper:
@@ -112,6 +111,7 @@ class Gatekeeper:
         except BaseException:
             self._board.release(admitted_by)
             raise
+        self._board.wrote(outcome.board)
         self._announcer.wrote(outcome.changes)
         self._measure(outcome.admitted)
         return outcome.admitted
@@ -130,6 +130,7 @@ class Gatekeeper:
         for claimed, case in cases:
             self._judge(decided, claimed, case, counts, admitted_by)
         await self._take_tokens(connection, decided)
+        await self._lock(connection, decided, claims)
         begun = await self._begin(connection, decided, now)
         written = await set_aside(connection, decided.aside, now)
         ended = [put.key for put in decided.aside if put.status in _NEVER_JOINED and put.key.id in written]
@@ -142,7 +143,13 @@ class Gatekeeper:
         ]
         changes += [change_of(delivery, DeliveryState.PENDING, None, now) for delivery in released]
         await self._announcer.add(connection, changes, now)
-        return _Outcome(begun, changes)
+        return _Outcome(begun, changes, await self._board.write(connection))
+
+    async def _lock(self, connection: Connection, decided: _Round, claims: Sequence[Claimed]) -> None:
+        """The inboxes first, as intake does: of users whose deliveries end here, or join another."""
+        ending = [put.key for put in decided.aside if put.status in _NEVER_JOINED]
+        merging = {put.key for put in decided.aside if put.status is DeliveryState.MERGED}
+        await lock_before_ending(connection, ending, [_user(one) for one in claims if one.key in merging])
 
     async def _cases(
         self,
@@ -151,7 +158,7 @@ class Gatekeeper:
         standings: Mapping[UUID, AlertStanding],
         now: datetime,
     ) -> list[tuple[Claimed, GateCase]]:
-        """Each claim with all that is known of its recipient, earliest firing first, critical ones before others."""
+        """Each claim with all that is known of its recipient, in the order in which they may leave."""
         users = [_user(claimed) for claimed in claims]
         known = await recipients(connection, users, self._rules.defaults)
         listed = await suppressed(connection, filter(None, (self._address(user, known[user]) for user in set(users))))
@@ -159,14 +166,16 @@ class Gatekeeper:
         counts = await counts_of(
             connection, self._way.channel, [(user, windows[user].hour, windows[user].day) for user in windows]
         )
-        ordered = sorted(claims, key=lambda one: (not one.notification.critical, one.notification.fired_at))
+        telling = await deliveries_telling(connection, sorted(set(filter(None, map(_fact_given_up, claims)))))
+        probing = self._board.is_probing(self._way.chain)
+        ordered = sorted(claims, key=lambda one: _turn(one, probing))
         return [
             (
                 claimed,
                 GateCase(
                     claimed.delivery,
                     claimed.notification,
-                    self._recipient(claimed, known, listed, counts, standings),
+                    self._recipient(claimed, known, listed, counts, standings, telling),
                     now,
                     self._rules.gate,
                 ),
@@ -181,8 +190,9 @@ class Gatekeeper:
         listed: Mapping[AddressKey, Suppressed],
         counts: Mapping[UserKey, Counts],
         standings: Mapping[UUID, AlertStanding],
+        telling: Mapping[FactKey, SameFact],
     ) -> Recipient:
-        user = _user(claimed)
+        user, fact = _user(claimed), _fact_given_up(claimed)
         address = self._address(user, known[user])
         entry = None if address is None else listed.get(address)
         return Recipient(
@@ -192,6 +202,7 @@ class Gatekeeper:
             suppressed=None if entry is None else entry.cause,
             counts=counts.get(user, Counts()),
             standing=standings.get(claimed.notification.id, AlertStanding.HOLDS),
+            same_fact=None if fact is None else telling.get(fact),
         )
 
     def _address(self, user: UserKey, known: KnownRecipient) -> AddressKey | None:
@@ -214,11 +225,11 @@ class Gatekeeper:
         case = _with_counts(case, counts.get(user, case.recipient.counts))
         verdict = gate(case)
         if not isinstance(verdict, Proceed):
-            decided.aside.append(_set_aside(claimed, verdict))
+            decided.aside.append(set_aside_by(claimed, verdict))
             return
-        provider = self._board.admit_first(self._way.chain)
-        if provider is None:
-            decided.aside.append(_waiting(claimed, self._board.may_pass_at(self._way.chain)))
+        provider = self._board.admit_first(self._way.chain, claimed.notification.critical)
+        if not isinstance(provider, BreakerKey):
+            decided.aside.append(waiting(claimed, provider))
             return
         admitted_by.append(provider)
         decided.proceeding.append((claimed, case, provider))
@@ -239,7 +250,7 @@ class Gatekeeper:
                 decided.proceeding.remove(entry)
                 self._board.release([provider])
                 verdict = gate(_with_counts(case, granted[user].counts))
-                decided.aside.append(_set_aside(claimed, verdict))
+                decided.aside.append(set_aside_by(claimed, verdict))
 
     async def _begin(self, connection: Connection, decided: _Round, now: datetime) -> list[Admitted]:
         beginnings = [
@@ -278,8 +289,22 @@ def _user(claimed: Claimed) -> UserKey:
     return UserKey(claimed.delivery.partner_id, claimed.delivery.user_id)
 
 
+def _fact_given_up(claimed: Claimed) -> FactKey | None:
+    """The fact that another delivery may tell by now. One that has the key tells it itself: the unique key says so."""
+    delivery = claimed.delivery
+    fact = fact_key(claimed.notification.context, delivery.channel) if delivery.fact_key is None else None
+    return None if fact is None else FactKey(_user(claimed), delivery.channel, fact)
+
+
 def _zone(known: KnownRecipient | Recipient) -> ZoneInfo:
     return zone_named("UTC" if known.contact is None else known.contact.time_zone)
+
+
+def _turn(claimed: Claimed, probing: bool) -> tuple[int, bool, datetime]:
+    """Critical ones before others, then the earliest firing. Where a breaker is being tried, the least tried goes
+    first of all, so that no delivery which the provider always refuses is each probe again."""
+    tried = claimed.delivery.attempt if probing else 0
+    return tried, not claimed.notification.critical, claimed.notification.fired_at
 
 
 def _with_counts(case: GateCase, counts: Counts) -> GateCase:
@@ -307,42 +332,6 @@ def _without_token(
     normal = [entry for entry in entries if not entry[0].notification.critical]
     critical = [entry for entry in entries if entry[0].notification.critical]
     return normal[granted.normal :] + critical[granted.critical :]
-
-
-def _set_aside(claimed: Claimed, verdict: GateVerdict) -> SetAside:
-    match verdict:
-        case Hold():
-            return SetAside(
-                claimed.key,
-                claimed.leased_until,
-                DeliveryState.HELD,
-                verdict.reason,
-                verdict.until,
-                verdict.expires_at,
-            )
-        case Suppress():
-            return SetAside(claimed.key, claimed.leased_until, DeliveryState.SUPPRESSED, verdict.reason, None)
-        case Expire():
-            return SetAside(claimed.key, claimed.leased_until, DeliveryState.EXPIRED, verdict.reason, None)
-        case Merge():
-            return SetAside(
-                claimed.key,
-                claimed.leased_until,
-                DeliveryState.MERGED,
-                verdict.reason,
-                None,
-                merged_into=verdict.into,
-            )
-        case Proceed():
-            raise AssertionError("counts that leave no token cannot let it proceed")
-
-
-def _waiting(claimed: Claimed, due_at: datetime) -> SetAside:
-    """No provider may be called: it waits in its state, and burns no retry."""
-    before = claimed.delivery.status
-    status = DeliveryState.RETRYING if before is DeliveryState.RETRYING else DeliveryState.PENDING
-    until = min(due_at, claimed.delivery.expires_at)
-    return SetAside(claimed.key, claimed.leased_until, status, Reason.BREAKER_OPEN, until)
 
 
 def _is_told(claimed: Claimed, put: SetAside) -> bool:

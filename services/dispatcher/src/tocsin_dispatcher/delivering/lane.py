@@ -10,7 +10,7 @@ import structlog
 
 from tocsin_dispatcher.delivering.batch import Batches, Piece
 from tocsin_dispatcher.delivering.recorder import Recorder
-from tocsin_dispatcher.store.claims import Claimed, claim, due_by_class, give_back
+from tocsin_dispatcher.store.claims import Claimed, claim, due_by_class, give_back, last_served
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.values import Channel, WorkClass
 from tocsin_kit.activity import Activity
@@ -65,6 +65,8 @@ class Lane:
         self._batches: Batches | None = None
         self._recorder: Recorder | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        #: The partner that was served last, of the class realtime and of the others.
+        self._last_served: dict[bool, int] = {}
 
     def uses(self, batches: Batches, recorder: Recorder) -> None:
         """Who does the work; they call `done` when deliveries have left the worker's hands."""
@@ -124,11 +126,16 @@ class Lane:
             return await due_by_class(connection, self._channel)
 
     async def _claim(self, classes: Sequence[WorkClass], slots: int) -> list[Claimed]:
+        realtime = WorkClass.REALTIME in classes
+        after = self._last_served.get(realtime, 0)
+
         async def work(connection: Connection) -> list[Claimed]:
             now = self._clock.now()
-            return await claim(connection, self._channel, classes, slots, now, now + self._lease)
+            return await claim(connection, self._channel, classes, slots, now, now + self._lease, after)
 
-        return await in_transaction(self._engine, work)
+        claims = await in_transaction(self._engine, work)
+        self._last_served[realtime] = last_served(claims, after)
+        return claims
 
     def _begin(self, claims: Sequence[Claimed]) -> None:
         if not claims or self._batches is None:

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
-from uuid import UUID
+
+import structlog
 
 from tocsin_dispatcher.addresses import address_hash
 from tocsin_dispatcher.announcing import Announcer, DeliveryChange
-from tocsin_dispatcher.breakers import Breaker, BreakerKey
 from tocsin_dispatcher.changes import change_of
-from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
+from tocsin_dispatcher.delivering.breaker_board import BoardChanges, BreakerBoard
 from tocsin_dispatcher.keys import DeliveryKey
-from tocsin_dispatcher.reasons import SuppressionCause
+from tocsin_dispatcher.reasons import Reason, SuppressionCause
 from tocsin_dispatcher.receiving.applying import Applier
 from tocsin_dispatcher.retries import NextStep, after_attempt, after_look_up
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.attempts import Settlement, settle
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
-from tocsin_dispatcher.store.fates import release_members
+from tocsin_dispatcher.store.fates import lock_before_ending, release_members
+from tocsin_dispatcher.store.look_ups import of_another_delivery
 from tocsin_dispatcher.store.suppressions import AddressKey, suppress
 from tocsin_dispatcher.values import Channel, Delivery, Outcome, OutcomeKind, SmsSize
 from tocsin_kit.activity import Activity
 from tocsin_kit.clock import Clock
+from tocsin_kit.halves import in_halves
 from tocsin_kit.loops import Bell, Loop
 from tocsin_kit.telemetry.metrics import Metrics
+from tocsin_kit.transient import is_data_error
 
 _AT_ONCE = 500
+_NOT_STORABLE = "the provider's answer cannot be stored"
+_log = structlog.get_logger(__name__)
 _ENDED = frozenset({DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.EXPIRED})
+_ENDED_UNTOLD = frozenset({DeliveryState.FAILED, DeliveryState.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Result:
 class _Written:
     changes: Sequence[DeliveryChange]
     moved: Sequence[tuple[Result, Settlement]]
+    segments: int
+    """SMS segments that are sent by it."""
 
 
 class Recorder:
@@ -79,43 +87,94 @@ class Recorder:
         self._waiting.append(result)
         self._bell.set()
 
+    @property
+    def in_hand(self) -> frozenset[tuple[DeliveryKey, int]]:
+        """The attempts, by delivery and number, whose results wait to be written."""
+        return frozenset(_attempt(result) for result in self._waiting)
+
     async def _round(self) -> datetime | None:
         while self._waiting:
             # They stay in the list until they are committed: a database that is away loses none.
-            batch = sorted(self._waiting[:_AT_ONCE], key=lambda result: DeliveryKey(*_key(result)))
-            settled = [(result, self._settlement(result)) for result in batch]
-            await self._write(settled)
+            batch = self._waiting[:_AT_ONCE]
+            settled = [(result, self._settlement(result)) for result in _one_per_attempt(batch)]
+            refused = await in_halves(settled, self._write, is_data_error)
+            for (result, _), error in refused:
+                await self._write_without_answer(result, error)
+            unnamed = [pair for pair, _ in refused]
+            await self._apply_waiting([pair for pair in settled if pair not in unnamed])
             del self._waiting[: len(batch)]
             self._after(len(batch))
         return None
 
-    async def _write(self, settled: Sequence[tuple[Result, Settlement]]) -> None:
+    async def _write_without_answer(self, result: Result, error: Exception) -> None:
+        """What the provider said cannot be stored: what came of it is."""
+        _log.error("answer_not_storable", delivery_id=str(result.delivery.id), error=type(error).__name__)
+        plain = replace(result.outcome, provider_id=None, code=None, answer=_NOT_STORABLE)
+        unsaid = replace(result, outcome=plain)
+        await self._write([(unsaid, self._settlement(unsaid))])
+
+    async def _write(self, settled_as: Sequence[tuple[Result, Settlement]]) -> None:
         now = self._clock.now()
 
-        async def work(connection: Connection) -> tuple[_Written, dict[BreakerKey, Breaker]]:
-            moves = await settle(connection, [settlement for _, settlement in settled], now)
-            moved = [pair for pair in settled if moves.get(pair[1].key.id)]
+        async def work(connection: Connection) -> tuple[_Written, BoardChanges]:
+            settled = await self._rightful(connection, settled_as)
+            await lock_before_ending(connection, [one.key for _, one in settled if one.status in _ENDED_UNTOLD])
+            written = await settle(connection, [settlement for _, settlement in settled], now)
+            moved = [pair for pair in settled if pair[1].key.id in written and written[pair[1].key.id].moves]
             await suppress(connection, self._suppressions(settled), "provider", now)
-            failed = [one.key for _, one in moved if one.status in (DeliveryState.FAILED, DeliveryState.EXPIRED)]
+            failed = [one.key for _, one in moved if one.status in _ENDED_UNTOLD]
             released = await release_members(connection, failed, now)
-            changes = [change_of(result.delivery, one.status, None, now) for result, one in moved]
+            changes = [change_of(result.delivery, one.status, _reason(one), now) for result, one in moved]
             changes += [change_of(delivery, DeliveryState.PENDING, None, now) for delivery in released]
             await self._announcer.add(connection, changes, now)
-            changes += await self._applier.apply_waiting(connection, _messages(settled), now)
-            return _Written(changes, moved), await self._board.write(connection)
+            segments = sum(one.segments_sent or 0 for one in written.values())
+            return _Written(changes, moved, segments), await self._board.write(connection)
 
         written, breakers = await in_transaction(self._engine, work)
         self._board.wrote(breakers)
         self._announcer.wrote(written.changes)
+        if written.segments:
+            self._metrics.sms_segments.inc(written.segments)
         for result, settlement in written.moved:
-            self._count(result, settlement, now)
+            self._count(result, settlement)
+
+    async def _apply_waiting(self, settled: Sequence[tuple[Result, Settlement]]) -> None:
+        """Receipts that overtook these outcomes. In a transaction of its own, which locks as a callback's does."""
+        messages = _messages(settled)
+        if messages:
+            now = self._clock.now()
+            self._applier.wrote(
+                await in_transaction(
+                    self._engine, lambda connection: self._applier.apply_waiting(connection, messages, now)
+                )
+            )
+
+    async def _rightful(
+        self, connection: Connection, settled: Sequence[tuple[Result, Settlement]]
+    ) -> Sequence[tuple[Result, Settlement]]:
+        """A message that look-ups found for two, here or in another replica, is the first one's: the other asks on."""
+        found = [
+            (one.key, result.delivery.provider, one.provider_id)
+            for result, one in settled
+            if result.looked_up and one.provider_id is not None and result.delivery.provider is not None
+        ]
+        others = await of_another_delivery(connection, found)
+        return [
+            self._asked_again(result) if result.looked_up and one.key in others else (result, one)
+            for result, one in settled
+        ]
+
+    def _asked_again(self, result: Result) -> tuple[Result, Settlement]:
+        unsaid = replace(result, outcome=Outcome(OutcomeKind.UNKNOWN, answer="another delivery's message was found"))
+        return unsaid, self._settlement(unsaid)
 
     def _settlement(self, result: Result) -> Settlement:
         step = self._next(result)
         outcome = result.outcome
-        accepted = outcome.kind is OutcomeKind.ACCEPTED
+        # What nobody answered for weighs what it weighs, should a callback or a look-up find that it was sent.
+        size = result.size if outcome.kind in (OutcomeKind.ACCEPTED, OutcomeKind.UNKNOWN) else None
         return Settlement(
-            key=DeliveryKey(*_key(result)),
+            key=_key(result),
             attempt=result.delivery.attempt,
             status=step.status,
             due_at=step.due_at,
@@ -127,8 +186,8 @@ class Recorder:
             status_code=outcome.status,
             code=outcome.code,
             answer=outcome.answer,
-            segments=result.size.segments if result.size and accepted else None,
-            cost=result.size.cost if result.size and accepted else None,
+            segments=size.segments if size else None,
+            cost=size.cost if size else None,
         )
 
     def _next(self, result: Result) -> NextStep:
@@ -136,7 +195,8 @@ class Recorder:
             return after_attempt(result.delivery, result.outcome, result.at, self._random)
         step = after_look_up(result.delivery, result.outcome, result.at, self._random)
         if step.status is DeliveryState.UNKNOWN and result.at >= result.delivery.expires_at:
-            return NextStep(DeliveryState.EXPIRED, None, step.failures)
+            # Nobody knows whether it arrived: should a person try it again, that attempt is marked.
+            return NextStep(DeliveryState.EXPIRED, None, step.failures, possible_duplicate=True)
         return step
 
     def _suppressions(self, settled: Sequence[tuple[Result, Settlement]]) -> list[tuple[AddressKey, SuppressionCause]]:
@@ -149,26 +209,40 @@ class Recorder:
                 found.append((AddressKey(delivery.partner_id, delivery.channel, named), cause))
         return found
 
-    def _count(self, result: Result, settlement: Settlement, now: datetime) -> None:
-        channel = result.delivery.channel
+    def _count(self, result: Result, settlement: Settlement) -> None:
         if result.delivery.provider is not None and not result.looked_up:
             self._metrics.provider_attempts.labels(result.delivery.provider, result.outcome.kind).inc()
         if settlement.status in _ENDED:
-            self._metrics.notifications_delivered.labels(channel, settlement.status).inc()
-            took = (now - result.delivery.created_at).total_seconds()
-            self._metrics.delivery_duration.labels(channel).observe(max(took, 0.0))
-        if settlement.segments:
-            self._metrics.sms_segments.inc(settlement.segments)
+            took = (result.at - result.delivery.due_at).total_seconds()
+            self._metrics.delivery_duration.labels(result.delivery.channel).observe(max(took, 0.0))
 
 
-def _key(result: Result) -> tuple[int, UUID]:
-    return result.delivery.partner_id, result.delivery.id
+def _reason(settlement: Settlement) -> Reason | None:
+    return Reason.EXPIRED if settlement.status is DeliveryState.EXPIRED else None
 
 
-def _messages(settled: Sequence[tuple[Result, Settlement]]) -> list[tuple[DeliveryKey, str, str]]:
-    """The messages that a provider has named now."""
+def _key(result: Result) -> DeliveryKey:
+    return DeliveryKey(result.delivery.partner_id, result.delivery.id)
+
+
+def _attempt(result: Result) -> tuple[DeliveryKey, int]:
+    return _key(result), result.delivery.attempt
+
+
+def _one_per_attempt(results: Sequence[Result]) -> list[Result]:
+    """In key order, of each attempt what is known before what is not: one that lasted longer than its lease (the
+    database was away, say) was taken for lost too."""
+    known_first = sorted(results, key=lambda result: result.outcome.kind is OutcomeKind.UNKNOWN)
+    kept: dict[tuple[DeliveryKey, int], Result] = {}
+    for result in known_first:
+        kept.setdefault(_attempt(result), result)
+    return [kept[attempt] for attempt in sorted(kept)]
+
+
+def _messages(settled: Sequence[tuple[Result, Settlement]]) -> list[tuple[str, str]]:
+    """The messages that a provider has named now: the provider, and its id."""
     return [
-        (one.key, result.delivery.provider, one.provider_id)
+        (result.delivery.provider, one.provider_id)
         for result, one in settled
         if one.provider_id is not None and result.delivery.provider is not None
     ]

@@ -13,9 +13,19 @@ from jinja2 import TemplateError
 from tocsin_dispatcher.breakers import BreakerKey
 from tocsin_dispatcher.channels.medium import Medium
 from tocsin_dispatcher.providers.provider import LookUp, Provider
-from tocsin_dispatcher.values import Attempt, Channel, Notification, Outcome, OutcomeKind, Recipient, SmsSize
+from tocsin_dispatcher.values import (
+    Attempt,
+    Channel,
+    Notification,
+    Outcome,
+    OutcomeKind,
+    Recipient,
+    SmsMessage,
+    SmsSize,
+)
 
 Message = TypeVar("Message")
+_NOT_COMPOSED = (TemplateError, ValueError, LookupError, TypeError, ArithmeticError)
 _log = structlog.get_logger(__name__)
 
 
@@ -42,13 +52,17 @@ class Way(Protocol):
 
     @property
     def look_up(self) -> LookUp | None:
-        """Finds out what became of a message nobody answered for; None where that cannot be asked."""
+        """Says which messages a provider has made; None where that cannot be asked."""
         ...
 
     async def send(
         self, key: BreakerKey, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
     ) -> Sent:
         """Compose the message and hand it to the provider named by `key`."""
+        ...
+
+    def text_message(self, notification: Notification, recipient: Recipient, at: datetime) -> SmsMessage | None:
+        """The text message that was composed at an instant; None on other channels, or where it cannot be composed."""
         ...
 
 
@@ -73,13 +87,21 @@ class MediumWay(Generic[Message]):
         """Compose and hand over. A message that cannot be composed is a permanent failure of its delivery alone."""
         try:
             message = self.medium.compose(notification, recipient, now)
-        except (TemplateError, ValueError, LookupError, TypeError, ArithmeticError) as error:
+        except _NOT_COMPOSED as error:
             _log.error(
                 "message_not_composed", delivery_id=str(attempt.delivery_id), kind=notification.kind, exc_info=True
             )
             return Sent(Outcome(OutcomeKind.PERMANENT, answer=f"cannot be composed: {type(error).__name__}"))
         provider = next(provider for provider in self.providers if _is_named(provider, key))
         return Sent(await provider.send(message, attempt), self.size(message))
+
+    def text_message(self, notification: Notification, recipient: Recipient, at: datetime) -> SmsMessage | None:
+        """Composed once more as at that instant."""
+        try:
+            message = self.medium.compose(notification, recipient, at)
+        except _NOT_COMPOSED:
+            return None
+        return message if isinstance(message, SmsMessage) else None
 
 
 def _is_named(provider: Provider[Message], key: BreakerKey) -> bool:

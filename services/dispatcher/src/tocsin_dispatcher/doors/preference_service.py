@@ -63,7 +63,7 @@ class PreferenceServicer(preference_pb2_grpc.PreferenceServiceServicer):
     ) -> preference_pb2.UpdatePreferencesResponse:
         """Replace them, or change the fields named; limits never rise above the partner's ceiling."""
         user, now = _user(), self._clock.now()
-        paths = written(request.update_mask, (*_WRITABLE, *_OUTPUT_ONLY))
+        paths = written(request.update_mask, _WRITABLE, _OUTPUT_ONLY)
 
         async def work(connection: Connection) -> preference_pb2.Preferences:
             # A user without a row yet is locked by their inbox, so that two first changes do not overwrite each other.

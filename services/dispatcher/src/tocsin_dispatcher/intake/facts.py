@@ -10,8 +10,9 @@ from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.planning.same_fact import settle
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
-from tocsin_dispatcher.store.taking_in import FactKey, NewDelivery
-from tocsin_dispatcher.values import Delivery, Displace, Firing, Merge, SameFact
+from tocsin_dispatcher.store.facts import FactKey
+from tocsin_dispatcher.store.taking_in import NewDelivery
+from tocsin_dispatcher.values import Delivery, Displace, Firing, GoAlone, Merge, SameFact
 
 _LIVING = frozenset(DeliveryState) - {
     DeliveryState.SUPPRESSED,
@@ -23,10 +24,12 @@ _LIVING = frozenset(DeliveryState) - {
 
 @dataclass
 class Settlement:
-    """What is to be written, and which stored deliveries give way to a new one."""
+    """What is to be written, and which stored deliveries give way to a new one: merged into it where they wait, without
+    their key to the fact where they have left."""
 
     new: dict[UUID, NewDelivery] = field(default_factory=dict)
     displaced: dict[DeliveryKey, UUID] = field(default_factory=dict)
+    yielding: list[DeliveryKey] = field(default_factory=list)
 
 
 def fact_of(delivery: Delivery) -> FactKey | None:
@@ -36,18 +39,15 @@ def fact_of(delivery: Delivery) -> FactKey | None:
     return FactKey(UserKey(delivery.partner_id, delivery.user_id), delivery.channel, delivery.fact_key)
 
 
-def settle_facts(
-    planned: Sequence[tuple[Firing, Delivery]], telling: Mapping[FactKey, SameFact]
-) -> tuple[list[NewDelivery], list[tuple[DeliveryKey, UUID]]]:
+def settle_facts(planned: Sequence[tuple[Firing, Delivery]], telling: Mapping[FactKey, SameFact]) -> Settlement:
     """Decide for each planned delivery, in order, whether it speaks, merges or displaces.
 
-    `telling` are the stored deliveries that tell these facts already. Answers the deliveries to write, and the
-    stored ones to merge into new ones.
+    `telling` are the stored deliveries that tell these facts already.
     """
     outcome, speaking = Settlement(), dict(telling)
     for firing, delivery in planned:
         _settle_one(outcome, speaking, firing, delivery)
-    return list(outcome.new.values()), list(outcome.displaced.items())
+    return outcome
 
 
 def _settle_one(outcome: Settlement, speaking: dict[FactKey, SameFact], firing: Firing, delivery: Delivery) -> None:
@@ -59,9 +59,10 @@ def _settle_one(outcome: Settlement, speaking: dict[FactKey, SameFact], firing: 
         return
     if isinstance(decision, Displace):
         _displace(outcome, delivery, decision.other)
-    alone = decision is not None and not isinstance(decision, Displace)
-    outcome.new[delivery.id] = NewDelivery(replace(delivery, fact_key=None) if alone else delivery)
-    if fact is not None and not alone:
+    if isinstance(decision, GoAlone):
+        outcome.yielding.append(DeliveryKey(delivery.partner_id, decision.other))
+    outcome.new[delivery.id] = NewDelivery(delivery)
+    if fact is not None:
         speaking[fact] = SameFact(delivery.id, delivery.status, firing.critical, firing.daily_digest)
 
 

@@ -13,13 +13,12 @@ from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.planning.plan import plan
 from tocsin_dispatcher.states import WAITING
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
+from tocsin_dispatcher.store.facts import displace, give_up_facts, lock_deliveries_telling
 from tocsin_dispatcher.store.inboxes import Inbox, lock_inboxes, raise_inboxes
 from tocsin_dispatcher.store.recipients import Defaults, KnownRecipient, recipients
 from tocsin_dispatcher.store.taking_in import (
     NewDelivery,
     NewNotification,
-    deliveries_telling,
-    displace,
     insert_deliveries,
     insert_notifications,
 )
@@ -115,9 +114,11 @@ class Intake:
     ) -> list[NewDelivery]:
         pairs = [(firing, delivery) for firing in fresh for delivery in planned[firing.id]]
         facts = {fact for _, delivery in pairs if (fact := fact_of(delivery)) is not None}
-        telling = await deliveries_telling(connection, sorted(facts, key=lambda fact: (fact.user, fact.fact_key)))
-        new, displaced = settle_facts(pairs, telling)
-        await displace(connection, displaced)
+        telling = await lock_deliveries_telling(connection, sorted(facts))
+        settled = settle_facts(pairs, telling)
+        await displace(connection, list(settled.displaced.items()))
+        await give_up_facts(connection, settled.yielding)
+        new = list(settled.new.values())
         await insert_deliveries(connection, new, now)
         return new
 

@@ -12,6 +12,7 @@ from tocsin_dispatcher.values import (
     Contact,
     Delivery,
     Firing,
+    FiringContext,
     MerchantNameContext,
     Purpose,
     TransactionLimitContext,
@@ -76,15 +77,15 @@ def _delivery(
         attempt=0,
         failures=0,
         expires_at=expires_at(Purpose.ALERT, firing.fired_at, latest_use(firing.context, zone)),
-        fact_key=fact_key(firing, channel),
+        fact_key=fact_key(firing.context, channel),
         created_at=now,
         traceparent=firing.traceparent,
         tracestate=firing.tracestate,
     )
 
 
-def fact_key(firing: Firing, channel: Channel) -> str | None:
+def fact_key(context: FiringContext, channel: Channel) -> str | None:
     """Names the purchase that merchant and limit alerts are about, on channels that tell it only once; else None."""
-    if channel in _ONE_MESSAGE_PER_FACT and isinstance(firing.context, MerchantNameContext | TransactionLimitContext):
-        return f"purchase:{firing.context.purchase_id}"
+    if channel in _ONE_MESSAGE_PER_FACT and isinstance(context, MerchantNameContext | TransactionLimitContext):
+        return f"purchase:{context.purchase_id}"
     return None

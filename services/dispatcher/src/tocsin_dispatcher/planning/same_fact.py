@@ -1,6 +1,7 @@
 """Two alerts about one purchase, same user, same channel: which delivery speaks.
 
-Asked at intake, where the unique key on `fact_key` finds the other one, and by the gate before every attempt.
+Asked at intake, where the unique key on `fact_key` finds the other one, and by the gate before every attempt of one
+that has given up that key.
 """
 
 from tocsin_dispatcher.states import DeliveryState
@@ -20,4 +21,4 @@ def settle(critical: bool, other: SameFact) -> SameFactDecision:
         return Displace(other.delivery_id) if critical >= other.critical else Merge(other.delivery_id)
     if other.critical >= critical:
         return Merge(other.delivery_id)
-    return Displace(other.delivery_id) if other.status in _WAITING else GoAlone()
+    return Displace(other.delivery_id) if other.status in _WAITING else GoAlone(other.delivery_id)

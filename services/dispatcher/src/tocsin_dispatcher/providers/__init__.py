@@ -4,7 +4,7 @@
     http.py               one pooled client: time limit, span, and whether the request was written at all
     sendgrid.py           e-mail; sendgrid_outcomes.py what its answers mean
     twilio.py             SMS; twilio_outcomes.py what its answers mean, twilio_codes.py what its error codes do
-    twilio_look_up.py     did an SMS leave of which we heard nothing?
+    twilio_look_up.py     which SMS were made of which we heard nothing?
     mailbox.py            keeps e-mail and SMS for a page to show, where there are no credentials
 
 A new provider is one file, one outcome table, one line in `app.py`.

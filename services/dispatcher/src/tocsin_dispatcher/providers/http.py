@@ -5,14 +5,15 @@ The SDKs' clients have no usable time limit and open a connection per call. What
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
 
 import aiohttp
-from opentelemetry.trace import Tracer
+from opentelemetry.trace import Span, Tracer
 
 from tocsin_dispatcher.values import Attempt, Outcome
 from tocsin_kit.telemetry import names
@@ -41,6 +42,22 @@ class Answer:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
+
+    @property
+    def told(self) -> Mapping[str, object]:
+        """The body's JSON object; empty where it is none."""
+        try:
+            told = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    @property
+    def retry_after(self) -> timedelta | None:
+        """How long to wait, of at most a day; None where it is not told in seconds (RFC 9110, 10.2.3)."""
+        seconds = self.headers.get("retry-after", "").strip()
+        told = seconds.isascii() and seconds.isdecimal() and len(seconds) <= 5
+        return min(timedelta(seconds=int(seconds)), timedelta(days=1)) if told else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +94,28 @@ class HttpClient:
 
     async def call(self, request: Request, attempt: Attempt, judge: Callable[[Exchange], Outcome]) -> Outcome:
         """Make the call as a part of the delivery's trace, and judge what came of it."""
+        with self._span(request, attempt) as span:
+            outcome = judge(await self._traced(request, span))
+            span.set_attribute(names.OUTCOME, outcome.kind)
+            return outcome
+
+    async def ask(self, request: Request, attempt: Attempt) -> Exchange:
+        """Ask something about an attempt, as a part of its delivery's trace."""
+        with self._span(request, attempt) as span:
+            return await self._traced(request, span)
+
+    def _span(self, request: Request, attempt: Attempt) -> AbstractContextManager[Span]:
         parent = context_of(attempt.traceparent, attempt.tracestate)
         said = {names.DELIVERY_ID: str(attempt.delivery_id)}
-        with client_span(self._tracer, request.method, request.url, attributes=said, parent=parent) as span:
-            exchange = await self._exchange(request)
-            outcome = judge(exchange)
-            span.set_attribute(names.OUTCOME, outcome.kind)
-            if isinstance(exchange, Answer):
-                answered(span, exchange.status)
-            else:
-                span.set_attribute(names.ERROR_TYPE, exchange.why)
-            return outcome
+        return client_span(self._tracer, request.method, request.url, attributes=said, parent=parent)
+
+    async def _traced(self, request: Request, span: Span) -> Exchange:
+        exchange = await self._exchange(request)
+        if isinstance(exchange, Answer):
+            answered(span, exchange.status)
+        else:
+            span.set_attribute(names.ERROR_TYPE, exchange.why)
+        return exchange
 
     async def _exchange(self, request: Request) -> Exchange:
         written = _Written()
@@ -122,12 +150,16 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
 
 
 @asynccontextmanager
-async def http_client(limit: timedelta, tracer: Tracer, connections: int = 200) -> AsyncIterator[HttpClient]:
-    """A client with a pool of its own, closed at the end. `limit` is for a whole call, connecting included."""
+async def http_client(limit: timedelta, tracer: Tracer) -> AsyncIterator[HttpClient]:
+    """A client with a pool of its own, closed at the end. `limit` is for a whole call, connecting included.
+
+    The pool has no limit, for the lanes' slots are one: with a limit for all of them a provider that hangs would take
+    the connections of the others.
+    """
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_note_written)
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections),
+        connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=None),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],

@@ -1,8 +1,9 @@
 """What a provider answers."""
 
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from tocsin_dispatcher.values import Attempt, Outcome
+from tocsin_dispatcher.values import Attempt, Made, Outcome
 
 MessageT_contra = TypeVar("MessageT_contra", contravariant=True)
 
@@ -26,9 +27,9 @@ class Provider(Protocol[MessageT_contra]):
 
 
 class LookUp(Protocol):
-    """Finds out what became of a message after an unknown outcome."""
+    """Says which messages the provider has made, after an unknown outcome."""
 
-    async def find(self, to: str, attempt: Attempt, taken: frozenset[str]) -> Outcome:
-        """Accepted (with the provider's id) or permanent when it had the message, transient when it never had it,
-        unknown when it could not say. `taken` are the provider's ids that are known to be other deliveries'."""
+    async def made(self, to: str, attempt: Attempt) -> Sequence[Made] | None:
+        """The messages made to an address from the day of `attempt` on, those of other deliveries too; None when it
+        could not say."""
         ...

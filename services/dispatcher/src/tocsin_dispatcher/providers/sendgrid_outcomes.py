@@ -5,15 +5,14 @@ the id in X-Message-Id, 200 is sandbox mode; every error of the message itself i
 account; 429 carries X-RateLimit-Reset in unix seconds. It documents a 5xx as safe to repeat.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from tocsin_dispatcher.provider_text import message_id, shown
 from tocsin_dispatcher.providers.http import Answer, Exchange, NoAnswer, NotWritten
 from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.values import Outcome, OutcomeKind
-from tocsin_kit.telemetry.redact import redacted_text
 
 STATUSES: Mapping[int, OutcomeKind] = {
     200: OutcomeKind.ACCEPTED,
@@ -40,7 +39,6 @@ HUNDREDS: Mapping[int, OutcomeKind] = {
 }
 
 _FIELD_OF_RECIPIENT = re.compile(r"personalizations\.\d+\.to\.\d+\.email")
-_LONGEST_ANSWER = 300
 
 
 def sendgrid_outcome(exchange: Exchange) -> Outcome:
@@ -57,26 +55,23 @@ def sendgrid_outcome(exchange: Exchange) -> Outcome:
 def _of_answer(answer: Answer) -> Outcome:
     kind = STATUSES.get(answer.status) or HUNDREDS.get(answer.status // 100, OutcomeKind.UNKNOWN)
     if kind is OutcomeKind.ACCEPTED:
-        return Outcome(kind, provider_id=answer.headers.get("x-message-id"), status=answer.status)
-    messages, fields = _errors(answer.body)
+        return Outcome(kind, provider_id=message_id(answer.headers.get("x-message-id")), status=answer.status)
+    messages, fields = _errors(answer.told)
     # The recipient's address itself was refused: no message to it will ever be taken.
     bad_address = answer.status == 400 and any(_FIELD_OF_RECIPIENT.fullmatch(field) for field in fields)
     return Outcome(
         kind,
         status=answer.status,
-        answer=redacted_text("; ".join(messages))[:_LONGEST_ANSWER],
+        answer=shown("; ".join(messages)),
         not_before=_reset(answer) if kind is OutcomeKind.THROTTLED else None,
+        wait=answer.retry_after if kind is OutcomeKind.THROTTLED else None,
         suppress=SuppressionCause.BOUNCED if bad_address else None,
     )
 
 
-def _errors(body: bytes) -> tuple[list[str], list[str]]:
+def _errors(told: Mapping[str, object]) -> tuple[list[str], list[str]]:
     """The messages and the fields of an error body; nothing of a body of another form (413's may be HTML)."""
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return [], []
-    errors = told.get("errors") if isinstance(told, dict) else None
+    errors = told.get("errors")
     known = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     return [str(error.get("message")) for error in known], [str(error.get("field")) for error in known]
 

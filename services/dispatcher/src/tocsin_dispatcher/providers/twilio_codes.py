@@ -46,7 +46,7 @@ CODES: Mapping[int, CodeMeaning] = {
     21609: _ACCOUNT,  # our StatusCallback is wrong, for every message
     21610: CodeMeaning(_K.PERMANENT, _C.STOPPED),  # the person sent STOP
     21611: _THROTTLED,  # our queue at Twilio is full: not taken
-    21612: _BAD_NUMBER,  # not reachable by SMS
+    21612: _PERMANENT,  # not currently reachable by SMS: it may be again
     21614: _BAD_NUMBER,  # not a mobile number
     21617: _PERMANENT,  # too long
     21619: _PERMANENT,  # neither body nor media
@@ -54,7 +54,7 @@ CODES: Mapping[int, CodeMeaning] = {
     21635: _BAD_NUMBER,  # a landline
     21654: _PERMANENT,  # a content parameter is missing
     21701: _ACCOUNT,  # our Messaging Service does not exist
-    21703: _ACCOUNT,  # it has no number to send from
+    21703: _PERMANENT,  # none of its numbers can reach this recipient: others it reaches
     21704: _ACCOUNT,  # it has no numbers
     21705: _ACCOUNT,  # it is invalid
     21730: _TRANSIENT,  # maintenance: not taken, try later

@@ -4,13 +4,12 @@ Sources: https://www.twilio.com/docs/api/errors/20500 and .../20429. Posting a m
 it may have been sent. 20429 was not processed and is safe to repeat.
 """
 
-import json
 from collections.abc import Mapping
 
+from tocsin_dispatcher.provider_text import message_id, shown
 from tocsin_dispatcher.providers.http import Answer, Exchange, NoAnswer, NotWritten
 from tocsin_dispatcher.providers.twilio_codes import CODES, CodeMeaning
 from tocsin_dispatcher.values import Outcome, OutcomeKind
-from tocsin_kit.telemetry.redact import redacted_text
 
 HUNDREDS: Mapping[int, OutcomeKind] = {
     3: OutcomeKind.ACCOUNT,  # we follow no redirect: the base URL is wrong
@@ -23,7 +22,6 @@ STATUSES: Mapping[int, OutcomeKind] = {
     408: OutcomeKind.UNKNOWN,
     429: OutcomeKind.THROTTLED,
 }
-_LONGEST_ANSWER = 300
 
 
 def twilio_outcome(exchange: Exchange) -> Outcome:
@@ -46,27 +44,19 @@ def meaning(code: int | None, status: int) -> CodeMeaning:
 
 
 def _of_answer(answer: Answer) -> Outcome:
-    told = json_object(answer.body)
-    sid, code = told.get("sid"), told.get("code")
+    told = answer.told
+    sid, code = message_id(told.get("sid")), told.get("code")
     if 200 <= answer.status < 300:
         # A success without the message's sid is no readable answer: it is looked up.
-        kind = OutcomeKind.ACCEPTED if isinstance(sid, str) else OutcomeKind.UNKNOWN
-        return Outcome(kind, provider_id=sid if isinstance(sid, str) else None, status=answer.status)
+        kind = OutcomeKind.UNKNOWN if sid is None else OutcomeKind.ACCEPTED
+        return Outcome(kind, provider_id=sid, status=answer.status)
     number = code if isinstance(code, int) else None
     found = meaning(number, answer.status)
     return Outcome(
         found.kind,
         status=answer.status,
         code=None if number is None else str(number),
-        answer=redacted_text(str(told.get("message", "")))[:_LONGEST_ANSWER],
+        answer=shown(str(told.get("message", ""))),
+        wait=answer.retry_after if found.kind is OutcomeKind.THROTTLED else None,
         suppress=found.suppress,
     )
-
-
-def json_object(body: bytes) -> Mapping[str, object]:
-    """The body's JSON object; empty where it is none."""
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}

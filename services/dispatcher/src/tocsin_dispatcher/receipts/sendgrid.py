@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from tocsin_dispatcher.provider_text import LARGEST_ATTEMPT, shown, storable, whole_number
 from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.receipts.unreadable import Unreadable
 from tocsin_dispatcher.values import Channel, Receipt, ReceiptEffect
-from tocsin_kit.telemetry.redact import redacted_text
 
 Event = Mapping[str, object]
-_LONGEST_DETAIL = 300
 _LATEST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
 
 
@@ -84,7 +83,7 @@ def sendgrid_receipts(body: bytes, callback_id: str, received_at: datetime) -> S
     """The receipts of one call of the webhook."""
     try:
         events = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return (Unreadable(body, "not JSON"),)
     if not isinstance(events, list):
         return (Unreadable(body, "not an array"),)
@@ -102,14 +101,14 @@ def _receipt(event: object, own_key: str, received_at: datetime) -> Receipt | Un
         event_key=_event_key(event, name, own_key),
         effect=meaning.effect,
         at=_instant(event.get("timestamp")) or received_at,
-        partner_id=_whole_number(event.get("partner_id")),
+        partner_id=whole_number(event.get("partner_id")),
         delivery_id=_uuid(event.get("delivery_id")),
-        attempt=_whole_number(event.get("delivery_attempt")),
-        message_id=str(event.get("sg_message_id", "")).strip() or None,
+        attempt=whole_number(event.get("delivery_attempt"), LARGEST_ATTEMPT),
+        message_id=storable(str(event.get("sg_message_id", "")).strip()) or None,
         channel=Channel.EMAIL,
-        address=address if isinstance(address, str) else None,
+        address=storable(address) if isinstance(address, str) else None,
         suppress=meaning.suppress,
-        code=str(event["status"]) if event.get("status") is not None else None,
+        code=storable(str(event["status"])) if event.get("status") is not None else None,
         detail=_detail(event, name),
     )
 
@@ -120,30 +119,22 @@ def _event_key(event: Event, name: str, own_key: str) -> str:
     if not isinstance(event_id, str) or not event_id:
         return own_key
     kind = event.get("type")
-    return f"{event_id}:{name}:{kind}" if name == "bounce" and isinstance(kind, str) else f"{event_id}:{name}"
+    parts = (event_id, name, kind) if name == "bounce" and isinstance(kind, str) else (event_id, name)
+    return storable(":".join(parts))
 
 
 def _detail(event: Event, name: str) -> str:
     said = event.get("reason") or event.get("response") or event.get("type") or ""
-    return redacted_text(f"{name} {said}".strip())[:_LONGEST_DETAIL]
+    return shown(f"{name} {said}".strip())
 
 
 def _instant(value: object) -> datetime | None:
     """Unix seconds as a number or text; some of SendGrid's own examples have milliseconds."""
-    number = _whole_number(value)
-    if number is None or number < 0:
+    number = whole_number(value)
+    if number is None:
         return None
     seconds = number / 1000 if number > _LATEST_SECOND else number
     return datetime.fromtimestamp(seconds, UTC) if seconds <= _LATEST_SECOND else None
-
-
-def _whole_number(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return None
-    try:
-        return int(value)
-    except ValueError:
-        return None
 
 
 def _uuid(value: object) -> UUID | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+from tocsin_dispatcher.provider_text import LARGEST_ATTEMPT, shown, storable, whole_number
 from tocsin_dispatcher.providers.twilio_codes import CODES
 from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.receipts.unreadable import Unreadable
@@ -40,27 +41,28 @@ START_WORDS = frozenset({"START", "UNSTOP", "YES"})
 def twilio_status_receipts(body: bytes, url: str, received_at: datetime) -> Sequence[Receipt | Unreadable]:
     """The receipt of a status callback; `url` is the one it was posted to, which carries our ids."""
     form = _form(body)
-    sid, status = form.get("MessageSid") or form.get("SmsSid"), form.get("MessageStatus") or form.get("SmsStatus")
+    sid = storable(form.get("MessageSid") or form.get("SmsSid") or "")
+    status = storable(form.get("MessageStatus") or form.get("SmsStatus") or "")
     if not sid or not status:
         return (Unreadable(body, "a status callback without sid or status"),)
     ours = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
-    code = form.get("ErrorCode") or None
+    code = storable(form.get("ErrorCode", "")) or None
     effect = STATUSES.get(status, ReceiptEffect.NOTED)
     return (
         Receipt(
             provider="twilio",
-            event_key=f"{sid}:{status}",
+            event_key=storable(f"{sid}:{status}"),
             effect=effect,
             at=received_at,
-            partner_id=_whole_number(ours.get("partner_id")),
+            partner_id=whole_number(ours.get("partner_id")),
             delivery_id=_uuid(ours.get("delivery_id")),
-            attempt=_whole_number(ours.get("attempt")),
+            attempt=whole_number(ours.get("attempt"), LARGEST_ATTEMPT),
             message_id=sid,
             channel=Channel.SMS,
-            address=form.get("To") or None,
+            address=storable(form.get("To", "")) or None,
             suppress=_bad_number(code) if effect is ReceiptEffect.FAILED else None,
             code=code,
-            detail=status if code is None else f"{status} {code}",
+            detail=shown(status if code is None else f"{status} {code}"),
         ),
     )
 
@@ -68,7 +70,8 @@ def twilio_status_receipts(body: bytes, url: str, received_at: datetime) -> Sequ
 def twilio_inbound_receipts(body: bytes, received_at: datetime) -> Sequence[Receipt | Unreadable]:
     """The receipt of a message from a person: STOP suppresses their number, START lifts what STOP set."""
     form = _form(body)
-    sid, sender = form.get("MessageSid") or form.get("SmsSid"), form.get("From")
+    sid = storable(form.get("MessageSid") or form.get("SmsSid") or "")
+    sender = storable(form.get("From", ""))
     if not sid or not sender:
         return (Unreadable(body, "an inbound message without sid or sender"),)
     wish = form.get("OptOutType", "").upper() or form.get("Body", "").strip().upper()
@@ -90,7 +93,7 @@ def twilio_inbound_receipts(body: bytes, received_at: datetime) -> Sequence[Rece
 
 def _bad_number(code: str | None) -> SuppressionCause | None:
     """Why a failed message's number is at fault, where its code says so."""
-    number = _whole_number(code)
+    number = whole_number(code)
     found = None if number is None else CODES.get(number)
     return None if found is None else found.suppress
 
@@ -99,10 +102,6 @@ def _form(body: bytes) -> dict[str, str]:
     """The form's parameters; of a repeated one the last. Bytes that are no UTF-8 are replaced."""
     pairs = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
     return {name: values[-1] for name, values in pairs.items()}
-
-
-def _whole_number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
 
 
 def _uuid(text: str | None) -> UUID | None:

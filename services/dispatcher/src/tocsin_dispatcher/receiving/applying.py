@@ -1,130 +1,136 @@
-"""What a receipt does: to its delivery's state, to the suppression list, to a preference."""
+"""What receipts do: to their deliveries' states, to the suppression list, to a preference."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+
+from opentelemetry.trace import Tracer
 
 from tocsin_dispatcher.addresses import address_hash
 from tocsin_dispatcher.announcing import Announcer, DeliveryChange
 from tocsin_dispatcher.changes import change_of
 from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.reasons import SuppressionCause
-from tocsin_dispatcher.states import DeliveryState, is_allowed
+from tocsin_dispatcher.receiving.matching import matched
+from tocsin_dispatcher.receiving.steps import BEFORE_A_REPEAT, steps
+from tocsin_dispatcher.states import LEFT, DeliveryState
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.fates import release_members
 from tocsin_dispatcher.store.receipts import (
-    lock_deliveries,
     mark_applied,
     move_deliveries,
     partners_knowing,
+    receipts_missed,
     receipts_waiting,
     switch_off,
 )
 from tocsin_dispatcher.store.suppressions import AddressKey, lift, suppress
 from tocsin_dispatcher.values import AlertKind, Channel, Delivery, Receipt, ReceiptEffect
-from tocsin_kit.telemetry.metrics import Metrics
-
-_STATES = {
-    ReceiptEffect.SENT: DeliveryState.SENT,
-    ReceiptEffect.DELIVERED: DeliveryState.DELIVERED,
-    ReceiptEffect.BOUNCED: DeliveryState.BOUNCED,
-    ReceiptEffect.FAILED: DeliveryState.FAILED,
-}
+from tocsin_kit.loops import Bell
+from tocsin_kit.telemetry import names
+from tocsin_kit.telemetry.propagation import context_of, link_to
 
 
-def state_after(status: DeliveryState, effects: Iterable[ReceiptEffect]) -> DeliveryState:
-    """Where a delivery stands after these receipts, whatever their order: states never go back by arrival.
+@dataclass(frozen=True)
+class Applied:
+    """What receipts did, to be told when it is committed."""
 
-    A state that the step's own order leads through (sending, then sent, then bounced) is passed in one go.
-    """
-    for effect in sorted(effects, key=list(ReceiptEffect).index):
-        wanted = _STATES.get(effect)
-        if wanted is None or wanted is status:
-            continue
-        if is_allowed(status, wanted) or _leads_through_sent(status, wanted):
-            status = wanted
-    return status
+    changes: Sequence[DeliveryChange]
+    told: Sequence[tuple[Receipt, Delivery]]
+    """The receipts whose delivery is known, and that as it was before."""
 
-
-def _leads_through_sent(before: DeliveryState, after: DeliveryState) -> bool:
-    return is_allowed(before, DeliveryState.SENT) and is_allowed(DeliveryState.SENT, after)
+    @property
+    def segments_sent(self) -> int:
+        """Segments of the SMS of which they tell that they were sent; of others the attempt's answer has told it."""
+        before = {about.id: about for _, about in self.told if about.status not in LEFT}
+        sent = {change.delivery_id for change in self.changes if change.status in LEFT}
+        return sum(about.segments or 0 for id_, about in before.items() if id_ in sent)
 
 
 class Applier:
-    """Applies receipts inside their transaction."""
+    """Applies receipts inside their transaction. `bells` wakes a channel's lane."""
 
-    def __init__(self, announcer: Announcer, metrics: Metrics, address_key: bytes) -> None:
-        self._announcer, self._metrics, self._address_key = announcer, metrics, address_key
+    def __init__(self, announcer: Announcer, bells: Mapping[Channel, Bell], tracer: Tracer, address_key: bytes) -> None:
+        self._announcer, self._bells, self._tracer, self._address_key = announcer, bells, tracer, address_key
 
-    async def apply(
-        self, connection: Connection, matched: Sequence[tuple[Receipt, Delivery | None]], now: datetime
-    ) -> list[DeliveryChange]:
-        """Apply receipts to their deliveries, which are locked. Answers the changes, written to the outbox.
+    async def apply(self, connection: Connection, receipts: Sequence[Receipt], now: datetime) -> Applied:
+        """Apply receipts to their deliveries; after the commit give the answer to `wrote`.
 
         One whose delivery is not known waits, unless it is about an address only.
         """
-        await self._addresses(connection, matched, now)
-        changes = await self._states(connection, [(one, about) for one, about in matched if about is not None], now)
+        found = await matched(connection, receipts)
+        await self._addresses(connection, found, now)
+        told = [(one, about) for one, about in found if about is not None]
+        changes = await self._states(connection, told, now)
         await mark_applied(
             connection,
             [
                 (one.provider, one.event_key, None if about is None else DeliveryKey(about.partner_id, about.id))
-                for one, about in matched
+                for one, about in found
                 if about is not None or (one.delivery_id is None and one.message_id is None)
             ],
             now,
         )
         await self._announcer.add(connection, changes, now)
-        return changes
+        return Applied(changes, told)
 
     async def apply_waiting(
-        self, connection: Connection, messages: Sequence[tuple[DeliveryKey, str, str]], now: datetime
-    ) -> list[DeliveryChange]:
-        """Apply what overtook our own commit: receipts that waited for these messages of a provider."""
-        waiting = await receipts_waiting(connection, messages)
-        deliveries = await lock_deliveries(connection, [one.delivery for one in waiting])
-        matched = [
-            (Receipt(one.provider, one.event_key, ReceiptEffect(one.effect), one.at), deliveries.get(one.delivery))
-            for one in waiting
-        ]
-        return await self.apply(connection, matched, now) if matched else []
+        self, connection: Connection, messages: Sequence[tuple[str, str]], now: datetime
+    ) -> Applied:
+        """Apply what overtook our own commit: receipts that waited for these messages (provider, its id)."""
+        return await self.apply(connection, await receipts_waiting(connection, messages), now)
+
+    async def apply_missed(self, connection: Connection, since: datetime, size: int, now: datetime) -> Applied:
+        """Apply at most `size` receipts that came since then and were missed: each of the two transactions, the
+        receipt's and its message's, had read before the other one committed."""
+        return await self.apply(connection, await receipts_missed(connection, since, size), now)
+
+    def wrote(self, applied: Applied) -> None:
+        """It is committed: tell it, wake the lanes that have work now, and show each receipt in its delivery's trace,
+        linked to the callback where that is known."""
+        self._announcer.wrote(applied.changes)
+        if applied.segments_sent:
+            self._announcer.metrics.sms_segments.inc(applied.segments_sent)
+        for channel in {change.channel for change in applied.changes if change.status is DeliveryState.PENDING}:
+            if channel in self._bells:
+                self._bells[channel].set()
+        for receipt, delivery in applied.told:
+            link = link_to(receipt.traceparent)
+            self._tracer.start_span(
+                f"receipt {receipt.provider}",
+                context=context_of(delivery.traceparent, delivery.tracestate),
+                links=[link] if link else [],
+                attributes={names.DELIVERY_ID: str(delivery.id), names.OUTCOME: receipt.effect},
+            ).end()
 
     async def _states(
-        self, connection: Connection, matched: Sequence[tuple[Receipt, Delivery]], now: datetime
+        self, connection: Connection, told: Sequence[tuple[Receipt, Delivery]], now: datetime
     ) -> list[DeliveryChange]:
         by_delivery: dict[DeliveryKey, list[Receipt]] = {}
-        known = {DeliveryKey(about.partner_id, about.id): about for _, about in matched}
-        for receipt, about in matched:
+        known = {DeliveryKey(about.partner_id, about.id): about for _, about in told}
+        for receipt, about in told:
             if _is_about(receipt, about):
                 by_delivery.setdefault(DeliveryKey(about.partner_id, about.id), []).append(receipt)
-        moved, changes, failed = [], [], []
+        changes, failed = [], []
         for key in sorted(by_delivery):
-            before, receipts = known[key], by_delivery[key]
-            after = state_after(before.status, [receipt.effect for receipt in receipts])
-            if after is before.status:
-                continue
-            last = receipts[-1]
-            bad = after in (DeliveryState.FAILED, DeliveryState.BOUNCED)
-            moved += [
-                (key, step, last.message_id, last.at, last.detail if bad else None)
-                for step in _steps(before.status, after)
-            ]
-            changes.append(change_of(before, after, None, now))
-            self._metrics.notifications_delivered.labels(before.channel, after).inc()
-            if after is DeliveryState.FAILED:
-                failed.append(key)
-        for step in moved:
-            await move_deliveries(connection, [step])
+            taken = steps(known[key].status, by_delivery[key])
+            for step in taken:
+                await move_deliveries(connection, [_moved(key, *step)])
+            if taken:
+                after = taken[-1][0]
+                changes.append(change_of(known[key], after, None, now))
+                failed += [key] if after is DeliveryState.FAILED else []
         released = await release_members(connection, failed, now)
         return changes + [change_of(delivery, DeliveryState.PENDING, None, now) for delivery in released]
 
     async def _addresses(
-        self, connection: Connection, matched: Sequence[tuple[Receipt, Delivery | None]], now: datetime
+        self, connection: Connection, found: Sequence[tuple[Receipt, Delivery | None]], now: datetime
     ) -> None:
         added: list[tuple[AddressKey, SuppressionCause]] = []
         lifted: list[tuple[AddressKey, SuppressionCause]] = []
-        for receipt, about in matched:
+        for receipt, about in found:
             for key in await self._keys(connection, receipt, about):
                 added += [(key, receipt.suppress)] if receipt.suppress else []
                 lifted += [(key, receipt.lift)] if receipt.lift else []
@@ -153,12 +159,19 @@ def _address_key(key: bytes, partner_id: int, channel: Channel, address: str) ->
 
 
 def _is_about(receipt: Receipt, delivery: Delivery) -> bool:
-    """Whether it speaks of the attempt that counts. An earlier one's failure is no news; its arrival is."""
-    if receipt.attempt is None or receipt.attempt == delivery.attempt:
-        return True
-    return receipt.effect in (ReceiptEffect.SENT, ReceiptEffect.DELIVERED)
+    """Whether it speaks of the attempt that counts. An earlier one's failure is no news; its arrival is.
+
+    That the provider has a message settles what is unknown, an earlier one's too. It keeps a repeat back only where it
+    is the last one's and nobody (a person, the gate) has decided about the delivery since.
+    """
+    is_last = receipt.attempt in (None, delivery.attempt)
+    if receipt.effect is ReceiptEffect.SENT and delivery.status in BEFORE_A_REPEAT:
+        return is_last and delivery.status is DeliveryState.RETRYING
+    return is_last or receipt.effect in (ReceiptEffect.SENT, ReceiptEffect.DELIVERED)
 
 
-def _steps(before: DeliveryState, after: DeliveryState) -> list[DeliveryState]:
-    """The steps the database allows from one to the other: at once, or through `sent`."""
-    return [after] if is_allowed(before, after) else [DeliveryState.SENT, after]
+def _moved(
+    key: DeliveryKey, step: DeliveryState, receipt: Receipt
+) -> tuple[DeliveryKey, DeliveryState, str | None, datetime, str | None]:
+    bad = step in (DeliveryState.FAILED, DeliveryState.BOUNCED)
+    return key, step, receipt.message_id, receipt.at, receipt.detail if bad else None

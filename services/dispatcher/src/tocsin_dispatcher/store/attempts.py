@@ -40,6 +40,8 @@ class SetAside:
     due_at: datetime | None
     expires_at: datetime | None = None
     merged_into: UUID | None = None
+    fact_key: str | None = None
+    """Of one that merges: the fact it will tell should the other one end untold; None: as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,16 @@ class Settlement:
     answer: str
     segments: int | None
     cost: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What an outcome did to its delivery."""
+
+    moves: bool
+    """Its state is another now."""
+    segments_sent: int | None
+    """An SMS's segments, where by this outcome it is one that was sent and weighed."""
 
 
 _BEGUN = RowSet(
@@ -105,18 +117,24 @@ _ASIDE = RowSet(
     due_at=INSTANT,
     expires_at=INSTANT,
     merged_into=UUID_,
+    fact_key=TEXT,
 )
 
-# Primary key. Fenced by the claim.
+# Primary key. Fenced by the claim. What ended meanwhile is joined no longer (inboxes of users with joining ones are
+# locked, so that it cannot end unseen): such a delivery keeps its lease and is looked at again after it.
 _SET_ASIDE = statement(
     f"""
 UPDATE deliveries d
    SET status = x.status, reason = x.reason, due_at = x.due_at, expires_at = coalesce(x.expires_at, d.expires_at),
-       merged_into = x.merged_into, leased_until = NULL,
+       merged_into = x.merged_into, fact_key = coalesce(x.fact_key, d.fact_key), leased_until = NULL,
        failed_at = CASE WHEN x.status = 'expired' THEN :now ELSE d.failed_at END
   FROM {_ASIDE}
  WHERE d.partner_id = x.partner_id AND d.id = x.id AND d.leased_until = x.leased_until
    AND d.status IN ('pending', 'retrying', 'unknown')
+   AND (x.merged_into IS NULL
+        OR EXISTS (SELECT 1 FROM deliveries t
+                    WHERE t.partner_id = x.partner_id AND t.id = x.merged_into
+                      AND t.status NOT IN ('suppressed', 'merged', 'expired', 'failed')))
 RETURNING d.id
 """,  # noqa: S608 - the row set is of our own making
     _ASIDE,
@@ -156,11 +174,14 @@ UPDATE attempts a
 
 # Primary key, locked in order. Fenced by the attempt number. A receipt may have been faster: then the state stays as it
 # is, and only what the provider calls the message is added. An attempt taken for lost may still settle what is unknown.
+# What a look-up says never arrived weighs nothing.
 _SETTLE_DELIVERIES = statement(
     f"""
 WITH settled AS (
-  SELECT x.*, (d.status = 'sending' OR d.status = 'unknown' AND x.status IN ('sent', 'failed', 'retrying', 'unknown'))
-           AS moves
+  SELECT x.*, (d.status = 'unknown' AND x.status IN ('retrying', 'failed')
+               AND x.outcome IS NULL AND x.provider_id IS NULL) AS never_arrived,
+         (d.status = 'sending' OR d.status = 'unknown'
+           AND x.status IN ('sent', 'failed', 'retrying', 'unknown', 'expired')) AS moves
     FROM {_SETTLED}
     JOIN deliveries d ON d.partner_id = x.partner_id AND d.id = x.id AND d.attempt = x.attempt
    ORDER BY d.partner_id, d.id
@@ -168,21 +189,25 @@ WITH settled AS (
 )
 UPDATE deliveries d
    SET status = CASE WHEN s.moves THEN s.status ELSE d.status END,
+       reason = CASE WHEN s.moves AND s.status = 'expired' THEN 'expired' ELSE d.reason END,
        due_at = CASE WHEN s.moves THEN s.due_at ELSE d.due_at END,
        leased_until = CASE WHEN s.moves THEN NULL ELSE d.leased_until END,
        failures = CASE WHEN s.moves THEN s.failures ELSE d.failures END,
        possible_duplicate = d.possible_duplicate OR s.possible_duplicate,
        repeated_after_unknown = d.repeated_after_unknown OR s.repeated_after_unknown,
        provider_id = coalesce(s.provider_id, d.provider_id),
-       segments = coalesce(s.segments, d.segments),
-       cost = coalesce(s.cost, d.cost),
+       segments = CASE WHEN s.never_arrived THEN NULL ELSE coalesce(s.segments, d.segments) END,
+       cost = CASE WHEN s.never_arrived THEN NULL ELSE coalesce(s.cost, d.cost) END,
        error = CASE WHEN s.moves AND s.outcome IS DISTINCT FROM 'accepted' THEN s.answer
                     WHEN s.moves THEN NULL ELSE d.error END,
        sent_at = CASE WHEN s.status = 'sent' THEN coalesce(d.sent_at, :now) ELSE d.sent_at END,
-       failed_at = CASE WHEN s.moves AND s.status = 'failed' THEN :now ELSE d.failed_at END
+       failed_at = CASE WHEN s.moves AND s.status IN ('failed', 'expired') THEN :now ELSE d.failed_at END
   FROM settled s
  WHERE d.partner_id = s.partner_id AND d.id = s.id
-RETURNING d.id, s.moves
+RETURNING d.id, s.moves,
+          CASE WHEN new.status IN ('sent', 'delivered', 'bounced')
+                AND (old.status NOT IN ('sent', 'delivered', 'bounced') OR old.segments IS NULL)
+               THEN new.segments END AS segments_sent
 """,  # noqa: S608 - the row set is of our own making
     _SETTLED,
     now=INSTANT,
@@ -224,6 +249,7 @@ async def set_aside(connection: Connection, aside: Sequence[SetAside], now: date
             put.due_at,
             put.expires_at,
             put.merged_into,
+            put.fact_key,
         )
         for put in sorted(aside, key=lambda put: put.key)
     ]
@@ -231,11 +257,12 @@ async def set_aside(connection: Connection, aside: Sequence[SetAside], now: date
     return frozenset(written.scalars())
 
 
-async def settle(connection: Connection, settlements: Sequence[Settlement], now: datetime) -> Mapping[UUID, bool]:
-    """Write outcomes; answers per delivery whether its state moved. One that is not in the answer has moved on."""
+async def settle(connection: Connection, settlements: Sequence[Settlement], now: datetime) -> Mapping[UUID, Settled]:
+    """Write outcomes; answers what each did to its delivery. One that is not in the answer has moved on."""
     parameters = {**_SETTLED.filled([_settled_row(one) for one in settlements]), "now": now}
     await connection.execute(_SETTLE_ATTEMPTS, parameters)
-    return {row.id: row.moves for row in await connection.execute(_SETTLE_DELIVERIES, parameters)}
+    rows = await connection.execute(_SETTLE_DELIVERIES, parameters)
+    return {row.id: Settled(row.moves, row.segments_sent) for row in rows}
 
 
 def _settled_row(settled: Settlement) -> tuple[object, ...]:

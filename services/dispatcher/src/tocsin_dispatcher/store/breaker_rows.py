@@ -1,4 +1,4 @@
-"""Circuit breakers as all replicas see them: failures and changes only."""
+"""Circuit breakers and pauses of providers as all replicas see them: failures, refusals and changes only."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from tocsin_dispatcher.breakers import Breaker, BreakerKey, BreakerState
+from tocsin_dispatcher.paces import Pause
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.statement import INSTANT, SMALL, TEXT, statement
 
 # A handful of rows.
 _READ = statement(
-    "SELECT provider, subject, state, since, failures, successes, reason, next_probe_at FROM breakers"
-    " ORDER BY provider, subject"
+    "SELECT provider, subject, state, since, failures, successes, reason, next_probe_at, paused_until, calls_a_minute"
+    " FROM breakers ORDER BY provider, subject"
 )
 
 # Primary key. An older change never overwrites a newer one, and a failure counted elsewhere while closed never closes.
@@ -35,6 +36,22 @@ ON CONFLICT (provider, subject) DO UPDATE
     next_probe_at=INSTANT,
 )
 
+# Primary key. A pause that ends later holds; of a provider that never failed the breaker is closed.
+_PAUSE = statement(
+    """
+INSERT INTO breakers AS b (provider, subject, state, since, failures, successes, reason, paused_until, calls_a_minute)
+VALUES (:provider, :subject, 'closed', :now, 0, 0, '', :paused_until, :calls_a_minute)
+ON CONFLICT (provider, subject) DO UPDATE
+   SET paused_until = excluded.paused_until, calls_a_minute = excluded.calls_a_minute
+ WHERE b.paused_until IS NULL OR b.paused_until < excluded.paused_until
+""",
+    provider=TEXT,
+    subject=TEXT,
+    paused_until=INSTANT,
+    calls_a_minute=SMALL,
+    now=INSTANT,
+)
+
 # Primary key.
 _RESET = statement(
     """
@@ -49,40 +66,54 @@ RETURNING provider
 )
 
 
-async def read_breakers(connection: Connection) -> Mapping[BreakerKey, Breaker]:
-    """All that were ever written."""
+async def read_board(connection: Connection) -> Mapping[BreakerKey, tuple[Breaker, Pause | None]]:
+    """All that were ever written, each with the provider's last pause."""
     return {
-        BreakerKey(row.provider, row.subject): Breaker(
-            state=BreakerState(row.state),
-            since=row.since,
-            failures=row.failures,
-            successes=row.successes,
-            next_probe_at=row.next_probe_at,
-            reason=row.reason,
+        BreakerKey(row.provider, row.subject): (
+            Breaker(
+                state=BreakerState(row.state),
+                since=row.since,
+                failures=row.failures,
+                successes=row.successes,
+                next_probe_at=row.next_probe_at,
+                reason=row.reason,
+            ),
+            None if row.paused_until is None else Pause(row.paused_until, row.calls_a_minute),
         )
         for row in await connection.execute(_READ)
     }
 
 
-async def write_breakers(connection: Connection, changed: Mapping[BreakerKey, Breaker]) -> None:
-    """Write these, in key order, where they are the newest."""
-    for key, breaker in sorted(changed.items(), key=lambda item: (item[0].provider, item[0].credential)):
-        await connection.execute(
-            _WRITE,
-            {
-                "provider": key.provider,
-                "subject": key.credential,
-                "state": breaker.state,
-                "since": breaker.since,
-                "failures": breaker.failures,
-                "successes": breaker.successes,
-                "reason": breaker.reason,
-                "next_probe_at": breaker.next_probe_at,
-            },
-        )
+async def read_breakers(connection: Connection) -> Mapping[BreakerKey, Breaker]:
+    """All that were ever written."""
+    return {key: breaker for key, (breaker, _) in (await read_board(connection)).items()}
+
+
+async def write_board(
+    connection: Connection, breakers: Mapping[BreakerKey, Breaker], pauses: Mapping[BreakerKey, Pause], now: datetime
+) -> None:
+    """Write these, in key order: breakers where they are the newest, pauses where they end later."""
+    for key in sorted(breakers.keys() | pauses.keys(), key=lambda key: (key.provider, key.credential)):
+        named = {"provider": key.provider, "subject": key.credential}
+        if key in breakers:
+            await connection.execute(_WRITE, {**named, **_columns(breakers[key])})
+        if key in pauses:
+            pause = {"paused_until": pauses[key].until, "calls_a_minute": pauses[key].calls_a_minute}
+            await connection.execute(_PAUSE, {**named, **pause, "now": now})
 
 
 async def reset_breaker(connection: Connection, key: BreakerKey, now: datetime) -> bool:
     """Close it, whatever it is; False when there is none."""
     answer = await connection.execute(_RESET, {"provider": key.provider, "subject": key.credential, "now": now})
     return answer.one_or_none() is not None
+
+
+def _columns(breaker: Breaker) -> Mapping[str, object]:
+    return {
+        "state": breaker.state,
+        "since": breaker.since,
+        "failures": breaker.failures,
+        "successes": breaker.successes,
+        "reason": breaker.reason,
+        "next_probe_at": breaker.next_probe_at,
+    }

@@ -9,9 +9,9 @@ from sqlalchemy import Time
 
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.store.database import Connection
-from tocsin_dispatcher.store.recipients import Defaults, partner_settings
+from tocsin_dispatcher.store.recipients import partner_choices
 from tocsin_dispatcher.store.statement import AMOUNT, BIG, FLAG, INSTANT, SMALL, TEXT, TEXTS, statement
-from tocsin_dispatcher.values import PartnerSettings, Preferences
+from tocsin_dispatcher.values import PartnerChoices, Preferences
 
 _LOCK_PREFERENCES = statement(
     "SELECT 1 FROM preferences WHERE partner_id = :partner_id AND user_id = :user_id FOR NO KEY UPDATE",
@@ -54,7 +54,7 @@ ON CONFLICT (partner_id, user_id) DO UPDATE
 # Primary key.
 _GET_PARTNER = statement(
     """
-SELECT partner_id AS settings_of, max_per_hour AS ceiling_per_hour, max_per_day AS ceiling_per_day, sms_segments,
+SELECT max_per_hour AS ceiling_per_hour, max_per_day AS ceiling_per_day, sms_segments,
        mandatory_kinds, countries, price_per_segment
   FROM partner_settings WHERE partner_id = :partner_id FOR NO KEY UPDATE
 """,
@@ -110,14 +110,14 @@ async def put_preferences(connection: Connection, user: UserKey, chosen: Prefere
     )
 
 
-async def get_partner(connection: Connection, partner_id: int, defaults: Defaults) -> PartnerSettings:
-    """A partner's settings, locked where there are any."""
+async def get_partner(connection: Connection, partner_id: int) -> PartnerChoices:
+    """What a partner has chosen, locked where there is anything."""
     row = (await connection.execute(_GET_PARTNER, {"partner_id": partner_id})).one_or_none()
-    return defaults.partner if row is None else partner_settings(row, defaults)
+    return PartnerChoices() if row is None else partner_choices(row)
 
 
-async def put_partner(connection: Connection, partner_id: int, chosen: PartnerSettings, now: datetime) -> None:
-    """Store a partner's settings whole."""
+async def put_partner(connection: Connection, partner_id: int, chosen: PartnerChoices, now: datetime) -> None:
+    """Store a partner's choices whole."""
     await connection.execute(
         _PUT_PARTNER,
         {

@@ -33,46 +33,69 @@ class Claimed:
         return DeliveryKey(self.delivery.partner_id, self.delivery.id)
 
 
-#: So many rows are looked at for each that is claimed, so that one partner's flood does not fill the whole round.
+#: So many rows are looked at for each that is claimed: partners who have less than their share leave room to others.
 _LOOK_AHEAD = 4
 
 _WANTED = RowSet("w", lane=TEXT)
 
-# Index deliveries_due, once per class; then primary keys in order. Among the rows looked at classes and partners take
-# turns, so that none has more than its share of a round. The locking SELECT repeats the conditions, which PostgreSQL
-# checks again on the newest row version. A held delivery that is due becomes pending: that is its release.
+# Index deliveries_due_by_partner: from each class and partner to the next one's earliest row (whatever its backlog),
+# then the first due rows of each that has some. Among these classes and partners take turns, so that none has more than
+# its share of a round. A range of one partner, ordered by it, is what no other index serves: by deliveries_due the
+# first rows of a small partner would be looked for among all of a large one. Then primary keys in order; the locking
+# SELECT repeats the condition, which PostgreSQL checks again on the newest row version (what waits no longer has no due
+# time), as IS TRUE, lest an index offers all that is due. A held delivery that is due becomes pending: its release.
 _CLAIM = statement(
     f"""
-WITH looked_at AS (
-  SELECT c.partner_id, c.id, c.due_at,
-         row_number() OVER (PARTITION BY w.lane, c.partner_id ORDER BY c.due_at) AS turn
+WITH RECURSIVE waiting AS (
+  SELECT w.lane, first.partner_id, first.due_at
     FROM {_WANTED}
    CROSS JOIN LATERAL (
-         SELECT d.partner_id, d.id, d.due_at
-           FROM deliveries d
-          WHERE d.channel = :channel AND d.class = w.lane AND d.due_at <= :now AND {WAITING}
-          ORDER BY d.due_at
-          LIMIT :slots * {_LOOK_AHEAD}) c
+         SELECT d.partner_id, d.due_at FROM deliveries d
+          WHERE d.channel = :channel AND d.class = w.lane AND {WAITING}
+          ORDER BY d.partner_id, d.due_at LIMIT 1) first
+   UNION ALL
+  SELECT w.lane, next.partner_id, next.due_at
+    FROM waiting w
+   CROSS JOIN LATERAL (
+         SELECT d.partner_id, d.due_at FROM deliveries d
+          WHERE d.channel = :channel AND d.class = w.lane AND d.partner_id > w.partner_id AND {WAITING}
+          ORDER BY d.partner_id, d.due_at LIMIT 1) next
+), due AS (
+  SELECT lane, partner_id FROM waiting WHERE due_at <= :now
+), looked_at AS (
+  SELECT c.partner_id, c.id, c.due_at,
+         row_number() OVER (PARTITION BY due.lane, due.partner_id ORDER BY c.due_at) AS turn
+    FROM due
+   CROSS JOIN LATERAL (
+         SELECT d.partner_id, d.id, d.due_at FROM deliveries d
+          WHERE d.channel = :channel AND d.class = due.lane AND d.due_at <= :now AND {WAITING}
+            AND d.partner_id BETWEEN due.partner_id AND due.partner_id
+          ORDER BY d.partner_id, d.due_at
+          LIMIT greatest(1, :slots * {_LOOK_AHEAD} / (SELECT count(*) FROM due))) c
 ), chosen AS (
-  SELECT partner_id, id FROM looked_at ORDER BY turn, due_at LIMIT :slots
+  SELECT partner_id, id FROM looked_at ORDER BY turn, partner_id <= :after, partner_id, due_at LIMIT :slots
 ), locked AS (
-  SELECT d.partner_id, d.id, d.status, d.notification_id
+  SELECT d.partner_id, d.id, d.status, d.due_at
     FROM deliveries d JOIN chosen c ON c.partner_id = d.partner_id AND c.id = d.id
-   WHERE d.due_at <= :now AND d.{WAITING}
+   WHERE (d.due_at <= :now) IS TRUE AND d.notification_id IS NOT NULL
    ORDER BY d.partner_id, d.id
      FOR NO KEY UPDATE OF d SKIP LOCKED
+), claimed AS (
+  UPDATE deliveries d
+     SET leased_until = :leased_until, due_at = :leased_until,
+         status = CASE WHEN d.status = 'held' THEN 'pending' ELSE d.status END
+    FROM locked l
+   WHERE d.partner_id = l.partner_id AND d.id = l.id
+  RETURNING d.*, l.status AS status_before, l.due_at AS due_before
 )
-UPDATE deliveries d
-   SET leased_until = :leased_until, due_at = :leased_until,
-       status = CASE WHEN d.status = 'held' THEN 'pending' ELSE d.status END
-  FROM locked l
-  JOIN notifications n ON n.partner_id = l.partner_id AND n.id = l.notification_id
- WHERE d.partner_id = l.partner_id AND d.id = l.id
-RETURNING {DELIVERY_COLUMNS}, l.status AS status_before, {NOTIFICATION_COLUMNS}
+SELECT {DELIVERY_COLUMNS}, d.status_before, d.due_before, {NOTIFICATION_COLUMNS}
+  FROM claimed d
+  JOIN notifications n ON n.partner_id = d.partner_id AND n.id = d.notification_id
 """,  # noqa: S608 - constants of our own
     _WANTED,
     channel=TEXT,
     slots=SMALL,
+    after=BIG,
     now=INSTANT,
     leased_until=INSTANT,
 )
@@ -111,14 +134,35 @@ async def claim(
     slots: int,
     now: datetime,
     leased_until: datetime,
+    after: int = 0,
 ) -> list[Claimed]:
-    """Claim at most `slots` due deliveries of a channel, earliest first, classes and partners taking turns."""
+    """Claim at most `slots` due deliveries of a channel, classes and partners taking turns, each with its earliest.
+
+    The partner that follows `after` begins: where slots become free one by one, each is another partner's.
+    """
     wanted = _WANTED.filled([(work_class,) for work_class in classes])
-    parameters = {**wanted, "channel": channel, "slots": slots, "now": now, "leased_until": leased_until}
+    parameters = {
+        **wanted,
+        "channel": channel,
+        "slots": slots,
+        "after": after,
+        "now": now,
+        "leased_until": leased_until,
+    }
     return [
-        Claimed(delivery_of(row, row.status_before), notification_of(row), leased_until, row.possible_duplicate)
+        Claimed(
+            delivery_of(row, row.status_before, row.due_before),
+            notification_of(row),
+            leased_until,
+            row.possible_duplicate,
+        )
         for row in await connection.execute(_CLAIM, parameters)
     ]
+
+
+def last_served(claims: Sequence[Claimed], after: int) -> int:
+    """The partner that came last in a round that began after `after`."""
+    return max((one.key.partner_id for one in claims), key=lambda partner: (partner <= after, partner), default=after)
 
 
 async def due_by_class(connection: Connection, channel: Channel) -> Mapping[WorkClass, datetime]:

@@ -114,11 +114,11 @@ _ATTEMPTS = statement(
     id=UUID_,
 )
 
-# Primary key. A person insists: should another delivery tell its fact by now, this one gives up the key and goes too.
+# Primary key. Should another delivery tell its fact by now, this one gives up the key, and the gate looks at that one.
 _RETRY = statement(
     """
 UPDATE deliveries d
-   SET status = 'pending', reason = NULL, due_at = :now, failed_at = NULL, repeated_after_unknown = false,
+   SET status = 'pending', reason = NULL, due_at = :now, failed_at = NULL, failures = 0, repeated_after_unknown = false,
        expires_at = CASE WHEN d.status = 'expired' OR d.expires_at <= :now THEN :expires_at ELSE d.expires_at END,
        fact_key = CASE WHEN EXISTS (
            SELECT 1 FROM deliveries o

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from tocsin_dispatcher.keys import DeliveryKey, UserKey
@@ -14,13 +14,16 @@ from tocsin_dispatcher.values import Delivery
 
 _ENDED = RowSet("e", partner_id=BIG, id=UUID_)
 
-# Index deliveries_merged.
-_ORPHANED = statement(
+# Primary key, then index deliveries_merged. Who has the key to a fact may be joined at any moment; who gave it up has
+# the members it has.
+_JOINED = statement(
     f"""
 SELECT DISTINCT d.partner_id, d.user_id
   FROM {_ENDED}
-  JOIN deliveries d ON d.partner_id = e.partner_id AND d.merged_into = e.id
- WHERE d.status = 'merged'
+  JOIN deliveries d ON d.partner_id = e.partner_id AND d.id = e.id
+ WHERE d.fact_key IS NOT NULL
+    OR EXISTS (SELECT 1 FROM deliveries m
+                WHERE m.partner_id = e.partner_id AND m.merged_into = e.id AND m.status = 'merged')
 """,  # noqa: S608 - the row set is of our own making
     _ENDED,
 )
@@ -57,17 +60,30 @@ RETURNING {DELIVERY_COLUMNS}
 )
 
 
+async def lock_before_ending(
+    connection: Connection, ending: Sequence[DeliveryKey], joining: Iterable[UserKey] = ()
+) -> None:
+    """Before deliveries are locked that will be suppressed, expire or fail: lock the inboxes of the users whose
+    deliveries others may have joined, and of those `joining` now.
+
+    In the order that intake has (inboxes, then deliveries): it writes nothing about the same facts until the
+    transaction ends, and sees the end or is seen by `release_members`.
+    """
+    users = set(joining)
+    if ending:
+        joined = await connection.execute(_JOINED, _ENDED.filled(sorted(ending)))
+        users |= {UserKey(row.partner_id, row.user_id) for row in joined}
+    if users:
+        await lock_inboxes(connection, list(users))
+
+
 async def release_members(connection: Connection, ended: Sequence[DeliveryKey], now: datetime) -> list[Delivery]:
     """After these were suppressed, expired or failed: what had joined them is due again. Answers what is.
 
-    Locks the inboxes of the users concerned, so that no intake writes about the same fact meanwhile.
+    `lock_before_ending` was called for them.
     """
     if not ended:
         return []
     keys = _ENDED.filled(sorted(ended))
-    users = [UserKey(row.partner_id, row.user_id) for row in await connection.execute(_ORPHANED, keys)]
-    if not users:
-        return []
-    await lock_inboxes(connection, users)
     released = [delivery_of(row) for row in await connection.execute(_RELEASE, {**keys, "now": now})]
     return [delivery for delivery in released if delivery.status.value == "pending"]

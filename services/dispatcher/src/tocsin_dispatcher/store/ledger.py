@@ -57,7 +57,12 @@ SELECT minute, firings, notifications, differs FROM ledger_minutes
 )
 
 # Index ledger_minutes_differing.
-_OLDEST_GAP = statement("SELECT min(minute) FROM ledger_minutes WHERE differs")
+_GAPS = statement(
+    "SELECT minute, firings, notifications, first_differed_at FROM ledger_minutes WHERE differs ORDER BY minute"
+)
+
+# Primary key, its last entry.
+_COMPARED_UNTIL = statement("SELECT max(minute) + interval '1 minute' FROM ledger_minutes")
 
 # Index deliveries_created.
 _TOTALS = statement(
@@ -107,9 +112,37 @@ SELECT count(*) FROM deliveries m JOIN deliveries t ON t.partner_id = m.partner_
 
 # Index deliveries_due.
 _WAITING_BY_CHANNEL = statement(
-    f"SELECT channel, coalesce(reason, '') AS reason, status, count(*) AS many FROM deliveries WHERE {WAITING}"  # noqa: S608
-    " GROUP BY 1, 2, 3"
+    f"""
+SELECT channel, coalesce(reason, '') AS reason, status, count(*) AS many, count(*) FILTER (WHERE due_at <= :now) AS due,
+       min(due_at) AS first_due_at
+  FROM deliveries WHERE {WAITING}
+ GROUP BY 1, 2, 3
+""",  # noqa: S608 - constants of our own
+    now=INSTANT,
 )
+
+_OUTBOX = statement("SELECT count(*) FROM outbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A minute that did not balance when it was last compared, and since when that is known."""
+
+    line: Compared
+    known_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Deliveries that wait, of one channel, state and reason (empty: none)."""
+
+    channel: Channel
+    status: DeliveryState
+    reason: str
+    count: int
+    due: int
+    """Those among them that are due: a worker should have them."""
+    first_due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +175,18 @@ async def compared_minutes(connection: Connection, since: datetime, until: datet
     return [Compared(row.minute, row.firings, row.notifications, not row.differs) for row in rows]
 
 
-async def oldest_gap(connection: Connection) -> datetime | None:
-    """The oldest minute that did not balance when it was last compared."""
-    oldest: datetime | None = await connection.scalar(_OLDEST_GAP)
-    return oldest
+async def gaps(connection: Connection) -> list[Gap]:
+    """The minutes that did not balance when they were last compared, in order."""
+    return [
+        Gap(Compared(row.minute, row.firings, row.notifications, balanced=False), row.first_differed_at)
+        for row in await connection.execute(_GAPS)
+    ]
+
+
+async def compared_until(connection: Connection) -> datetime | None:
+    """The end of the last minute that was compared; None before the first audit."""
+    until: datetime | None = await connection.scalar(_COMPARED_UNTIL)
+    return until
 
 
 async def totals(
@@ -170,7 +211,14 @@ async def late_deliveries(connection: Connection, before: datetime) -> int:
     return int(row.lost + row.overdue)
 
 
-async def waiting(connection: Connection) -> list[tuple[Channel, DeliveryState, str, int]]:
+async def waiting(connection: Connection, now: datetime) -> list[Waiting]:
     """How many deliveries wait, by channel, state and reason."""
-    rows = await connection.execute(_WAITING_BY_CHANNEL)
-    return [(Channel(row.channel), DeliveryState(row.status), row.reason, row.many) for row in rows]
+    return [
+        Waiting(Channel(row.channel), DeliveryState(row.status), row.reason, row.many, row.due, row.first_due_at)
+        for row in await connection.execute(_WAITING_BY_CHANNEL, {"now": now})
+    ]
+
+
+async def outbox_rows(connection: Connection) -> int:
+    """How many messages the broker has not acknowledged yet."""
+    return await connection.scalar(_OUTBOX) or 0

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
+
+from sqlalchemy import Row
 
 from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.rows import DELIVERY_COLUMNS, delivery_of
 from tocsin_dispatcher.store.statement import BIG, BIGS, INSTANT, SMALL, TEXT, TEXTS, UUID_, UUIDS, RowSet, statement
-from tocsin_dispatcher.values import AlertKind, Channel, Delivery, Receipt
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A receipt that waited for its delivery, as it was stored."""
-
-    provider: str
-    event_key: str
-    effect: str
-    at: datetime
-    delivery: DeliveryKey
-
+from tocsin_dispatcher.values import AlertKind, Channel, Delivery, Receipt, ReceiptEffect
 
 _RECEIPTS = RowSet(
     "x",
@@ -84,25 +74,27 @@ SELECT {DELIVERY_COLUMNS} FROM deliveries d
     ids=UUIDS,
 )
 
-# Index deliveries_of_provider, locked in key order.
+# Index deliveries_of_provider.
 _BY_MESSAGE = statement(
-    f"""
-SELECT {DELIVERY_COLUMNS} FROM deliveries d
+    """
+SELECT d.partner_id, d.id, d.provider_id FROM deliveries d
  WHERE d.provider = :provider AND d.provider_id = ANY(:provider_ids) AND d.provider_id IS NOT NULL
- ORDER BY d.partner_id, d.id FOR NO KEY UPDATE
-""",  # noqa: S608 - constants of our own
+""",
     provider=TEXT,
     provider_ids=TEXTS,
 )
 
 _MOVED = RowSet("x", partner_id=BIG, id=UUID_, status=TEXT, provider_id=TEXT, at=INSTANT, error=TEXT)
 
-# Primary key; the rows are locked and the steps are allowed ones.
+# Primary key; the rows are locked and the steps are allowed ones. On the way through `pending` or `sending` the due
+# time stays, as the table demands of these states.
 _MOVE = statement(
     f"""
 UPDATE deliveries d
-   SET status = x.status, due_at = NULL, leased_until = NULL, reason = NULL,
-       provider_id = coalesce(d.provider_id, x.provider_id), error = coalesce(x.error, d.error),
+   SET status = x.status, due_at = CASE WHEN x.status IN ('pending', 'sending') THEN d.due_at END,
+       leased_until = NULL, reason = NULL,
+       provider_id = coalesce(d.provider_id, x.provider_id),
+       error = CASE WHEN x.status NOT IN ('sent', 'delivered') THEN coalesce(x.error, d.error) END,
        sent_at = CASE WHEN x.status IN ('sent', 'delivered') THEN coalesce(d.sent_at, x.at) ELSE d.sent_at END,
        delivered_at = CASE WHEN x.status = 'delivered' THEN x.at ELSE d.delivered_at END,
        failed_at = CASE WHEN x.status IN ('failed', 'bounced') THEN x.at ELSE d.failed_at END
@@ -127,18 +119,38 @@ UPDATE receipts r
     now=INSTANT,
 )
 
-_MESSAGES = RowSet("m", partner_id=BIG, id=UUID_, provider=TEXT, provider_id=TEXT)
+_MESSAGES = RowSet("m", provider=TEXT, provider_id=TEXT)
+_STORED = """r.provider, r.event_key, r.event, r.happened_at, r.partner_id, r.delivery_id, r.attempt, r.provider_id,
+       r.details ->> 'detail' AS detail"""
 
 # Index receipts_waiting: the message's own id, or (SendGrid) the ids that begin with it and a dot ('/' follows '.').
 _WAITING = statement(
     f"""
-SELECT r.provider, r.event_key, r.event, r.happened_at, m.partner_id, m.id
+SELECT DISTINCT {_STORED}
   FROM {_MESSAGES}
   JOIN receipts r ON r.provider = m.provider AND r.applied_at IS NULL
        AND (r.provider_id = m.provider_id
             OR r.provider_id ~>=~ (m.provider_id || '.') AND r.provider_id ~<~ (m.provider_id || '/'))
 """,  # noqa: S608 - the row set is of our own making
     _MESSAGES,
+)
+
+# Index receipts_received, then deliveries_of_provider by the message's own id and by what precedes each of its dots.
+_MISSED = statement(
+    f"""
+SELECT {_STORED}
+  FROM receipts r
+ WHERE r.applied_at IS NULL AND r.received_at >= :since
+   AND EXISTS (SELECT 1
+                 FROM generate_series(1, cardinality(string_to_array(r.provider_id, '.'))) AS p(parts)
+                 JOIN deliveries d
+                   ON d.provider = r.provider AND d.provider_id IS NOT NULL
+                  AND d.provider_id = array_to_string((string_to_array(r.provider_id, '.'))[1:p.parts], '.'))
+ ORDER BY r.received_at
+ LIMIT :size
+""",  # noqa: S608 - constants of our own
+    since=INSTANT,
+    size=SMALL,
 )
 
 # Indexes contacts_by_phone and contacts_by_email.
@@ -209,14 +221,14 @@ async def lock_deliveries(connection: Connection, keys: Sequence[DeliveryKey]) -
     return {DeliveryKey(row.partner_id, row.id): delivery_of(row) for row in rows}
 
 
-async def lock_deliveries_of(
+async def deliveries_of(
     connection: Connection, provider: str, provider_ids: Sequence[str]
-) -> Mapping[str, Delivery]:
-    """The deliveries that a provider's messages are, by its id, locked."""
+) -> Mapping[str, DeliveryKey]:
+    """The deliveries that a provider's messages are, by its id."""
     if not provider_ids:
         return {}
     rows = await connection.execute(_BY_MESSAGE, {"provider": provider, "provider_ids": sorted(set(provider_ids))})
-    return {row.provider_id: delivery_of(row) for row in rows}
+    return {row.provider_id: DeliveryKey(row.partner_id, row.id) for row in rows}
 
 
 async def move_deliveries(
@@ -237,15 +249,14 @@ async def mark_applied(
         await connection.execute(_APPLY, {**_APPLIED.filled(rows), "now": now})
 
 
-async def receipts_waiting(connection: Connection, messages: Sequence[tuple[DeliveryKey, str, str]]) -> list[Waiting]:
-    """What waited for these messages: (delivery, provider, the provider's id)."""
-    if not messages:
-        return []
-    rows = [(*key, provider, provider_id) for key, provider, provider_id in messages]
-    return [
-        Waiting(row.provider, row.event_key, row.event, row.happened_at, DeliveryKey(row.partner_id, row.id))
-        for row in await connection.execute(_WAITING, _MESSAGES.filled(rows))
-    ]
+async def receipts_waiting(connection: Connection, messages: Sequence[tuple[str, str]]) -> list[Receipt]:
+    """What waited for these messages: (provider, the provider's id). What it did to an address is done already."""
+    return [_stored(row) for row in await connection.execute(_WAITING, _MESSAGES.filled(messages))]
+
+
+async def receipts_missed(connection: Connection, since: datetime, size: int) -> list[Receipt]:
+    """At most `size` of the receipts that came since then and wait, although their delivery is known now."""
+    return [_stored(row) for row in await connection.execute(_MISSED, {"since": since, "size": size})]
 
 
 async def partners_knowing(connection: Connection, address: str) -> list[int]:
@@ -257,3 +268,17 @@ async def switch_off(connection: Connection, user: UserKey, kind: AlertKind, cha
     """Turn one kind off on a channel in the user's preferences."""
     values = {**user._asdict(), "kind": kind, "channel": channel, "now": now}
     await connection.execute(_SWITCH, values)
+
+
+def _stored(row: Row[Any]) -> Receipt:
+    return Receipt(
+        provider=row.provider,
+        event_key=row.event_key,
+        effect=ReceiptEffect(row.event),
+        at=row.happened_at,
+        partner_id=row.partner_id,
+        delivery_id=row.delivery_id,
+        attempt=row.attempt,
+        message_id=row.provider_id,
+        detail=row.detail or "",
+    )

@@ -12,7 +12,15 @@ from sqlalchemy import Row
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.statement import BIG, FLAG, INSTANT, TEXT, RowSet, statement
-from tocsin_dispatcher.values import AlertKind, Channel, Contact, PartnerSettings, Preferences, QuietHours
+from tocsin_dispatcher.values import (
+    AlertKind,
+    Channel,
+    Contact,
+    PartnerChoices,
+    PartnerSettings,
+    Preferences,
+    QuietHours,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,11 @@ class Defaults:
 
     per_hour: int
     per_day: int
-    partner: PartnerSettings
+
+    @property
+    def partner(self) -> PartnerSettings:
+        """A partner's."""
+        return PartnerSettings(max_per_hour=self.per_hour, max_per_day=self.per_day)
 
 
 @dataclass(frozen=True)
@@ -52,8 +64,8 @@ SELECT k.partner_id, k.user_id,
        c.email, c.email_verified_at, c.phone, c.phone_verified_at, c.locale, c.time_zone, c.version,
        p.email_enabled, p.sms_enabled, p.push_enabled, p.overrides, p.quiet_hours_enabled, p.quiet_hours_start,
        p.quiet_hours_end, p.max_per_hour, p.max_per_day, p.digest_hour, p.hide_amounts,
-       s.partner_id AS settings_of, s.max_per_hour AS ceiling_per_hour, s.max_per_day AS ceiling_per_day,
-       s.sms_segments, s.mandatory_kinds, s.countries, s.price_per_segment
+       s.max_per_hour AS ceiling_per_hour, s.max_per_day AS ceiling_per_day, s.sms_segments, s.mandatory_kinds,
+       s.countries, s.price_per_segment
   FROM {_USERS}
   LEFT JOIN contacts c ON c.partner_id = k.partner_id AND c.user_id = k.user_id
   LEFT JOIN preferences p ON p.partner_id = k.partner_id AND p.user_id = k.user_id
@@ -130,7 +142,8 @@ async def put_profiles(connection: Connection, profiles: Sequence[Profile]) -> N
 
 
 def _known(row: Row[Any], defaults: Defaults) -> KnownRecipient:
-    return KnownRecipient(_contact(row), _preferences(row, defaults), partner_settings(row, defaults))
+    partner = partner_choices(row).settings(defaults.partner)
+    return KnownRecipient(_contact(row), _preferences(row, defaults), partner)
 
 
 def _contact(row: Row[Any]) -> Contact | None:
@@ -165,16 +178,13 @@ def _preferences(row: Row[Any], defaults: Defaults) -> Preferences:
     )
 
 
-def partner_settings(row: Row[Any], defaults: Defaults) -> PartnerSettings:
-    """The settings in a row that has them, else the defaults."""
-    if row.settings_of is None:
-        return defaults.partner
-    standard = defaults.partner
-    return PartnerSettings(
+def partner_choices(row: Row[Any]) -> PartnerChoices:
+    """What a partner has chosen, in a row that may have it."""
+    return PartnerChoices(
         max_per_hour=row.ceiling_per_hour,
         max_per_day=row.ceiling_per_day,
-        sms_segments=standard.sms_segments if row.sms_segments is None else row.sms_segments,
-        mandatory_kinds=frozenset(AlertKind(kind) for kind in row.mandatory_kinds),
-        countries=tuple(row.countries),
-        price_per_segment=standard.price_per_segment if row.price_per_segment is None else row.price_per_segment,
+        sms_segments=row.sms_segments,
+        mandatory_kinds=frozenset(AlertKind(kind) for kind in row.mandatory_kinds or ()),
+        countries=tuple(row.countries or ()),
+        price_per_segment=row.price_per_segment,
     )

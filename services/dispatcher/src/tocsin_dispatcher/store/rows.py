@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
@@ -15,15 +16,16 @@ from tocsin_dispatcher.values.context_json import context_from_json
 DELIVERY_COLUMNS = """d.partner_id, d.id, d.purpose, d.notification_id, d.user_id, d.channel, d.destination_id,
        d.destination, d.class, d.status, d.reason, d.due_at, d.attempt, d.failures, d.expires_at, d.fact_key,
        d.created_at, d.provider, d.provider_id, d.token_taken, d.repeated_after_unknown, d.possible_duplicate,
-       d.leased_until, d.traceparent, d.tracestate"""
+       d.leased_until, d.segments, d.traceparent, d.tracestate"""
 
 #: The columns of its notification `n` that `notification_of` reads beside them.
 NOTIFICATION_COLUMNS = """n.alert_id, n.kind, n.critical, n.daily_digest, n.metadata, n.fired_at, n.title, n.message,
        n.action_url, n.time_zone, n.locale"""
 
 
-def delivery_of(row: Row[Any], status: str | None = None) -> Delivery:
-    """The delivery in a row with `DELIVERY_COLUMNS`; `status` stands for the row's where it was another before."""
+def delivery_of(row: Row[Any], status: str | None = None, due_at: datetime | None = None) -> Delivery:
+    """The delivery in a row with `DELIVERY_COLUMNS`; `status` and `due_at` stand for the row's where those were others
+    before."""
     return Delivery(
         id=row.id,
         partner_id=row.partner_id,
@@ -36,7 +38,7 @@ def delivery_of(row: Row[Any], status: str | None = None) -> Delivery:
         work_class=WorkClass(getattr(row, "class")),
         status=DeliveryState(status or row.status),
         reason=None if row.reason is None else Reason(row.reason),
-        due_at=row.due_at or row.created_at,
+        due_at=due_at or row.due_at or row.created_at,
         attempt=row.attempt,
         failures=row.failures,
         expires_at=row.expires_at,
@@ -46,6 +48,7 @@ def delivery_of(row: Row[Any], status: str | None = None) -> Delivery:
         provider_id=row.provider_id,
         token_taken=row.token_taken,
         repeated_after_unknown=row.repeated_after_unknown,
+        segments=row.segments,
         traceparent=row.traceparent,
         tracestate=row.tracestate,
     )

@@ -198,6 +198,7 @@ deliveries = Table(
         postgresql_where=text(HOLDS_FACT),
     ),
     Index("deliveries_due", "channel", "class", "due_at", postgresql_where=text(WAITING)),
+    Index("deliveries_due_by_partner", "channel", "class", "partner_id", "due_at", postgresql_where=text(WAITING)),
     Index(
         "deliveries_of_provider",
         "provider",
@@ -285,6 +286,8 @@ breakers = Table(
     Column("successes", Integer, nullable=False, comment="of probes, while half-open"),
     Column("reason", Text, nullable=False),
     Column("next_probe_at", Instant),
+    Column("paused_until", Instant, comment="the end of the last pause that the provider asked for"),
+    Column("calls_a_minute", Integer, comment="of a process, when that pause ended"),
     CheckConstraint("state IN ('closed', 'half_open', 'open')", name="breakers_state"),
 )
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from tocsin_dispatcher.keys import DeliveryKey, UserKey
-from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.statement import BIG, FLAG, INSTANT, SMALL, TEXT, UUID_, RowSet, statement
-from tocsin_dispatcher.values import Channel, Delivery, Firing, InAppMessage, SameFact
+from tocsin_dispatcher.values import Delivery, Firing, InAppMessage
 from tocsin_dispatcher.values.context_json import context_to_json
 
 
@@ -32,15 +30,6 @@ class NewDelivery:
 
     delivery: Delivery
     merged_into: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FactKey:
-    """One purchase on one channel of one user."""
-
-    user: UserKey
-    channel: Channel
-    fact_key: str
 
 
 _NOTIFICATIONS = RowSet(
@@ -119,36 +108,6 @@ SELECT x.partner_id, x.id, x.purpose, x.notification_id, x.user_id, x.channel, x
     now=INSTANT,
 )
 
-_FACTS = RowSet("k", partner_id=BIG, user_id=BIG, channel=TEXT, fact_key=TEXT)
-
-# Index deliveries_one_per_fact. Locks what it finds, by key: a worker cannot begin to send it meanwhile.
-_TELLING = statement(
-    f"""
-SELECT d.partner_id, d.id, d.user_id, d.channel, d.fact_key, d.status, n.critical, n.daily_digest
-  FROM {_FACTS}
-  JOIN deliveries d ON d.partner_id = k.partner_id AND d.user_id = k.user_id AND d.channel = k.channel
-                   AND d.destination_id IS NULL AND d.fact_key = k.fact_key
-                   AND d.fact_key IS NOT NULL AND d.status NOT IN ('suppressed', 'merged', 'expired', 'failed')
-  JOIN notifications n ON n.partner_id = d.partner_id AND n.id = d.notification_id
- ORDER BY d.partner_id, d.id
-   FOR NO KEY UPDATE OF d
-""",  # noqa: S608 - the row set is of our own making
-    _FACTS,
-)
-
-_DISPLACED = RowSet("x", partner_id=BIG, id=UUID_, merged_into=UUID_)
-
-# Primary key; the rows are locked already. A worker that had claimed one finds its lease gone.
-_DISPLACE = statement(
-    f"""
-UPDATE deliveries d
-   SET status = 'merged', reason = 'merged', merged_into = x.merged_into, due_at = NULL, leased_until = NULL
-  FROM {_DISPLACED}
- WHERE d.partner_id = x.partner_id AND d.id = x.id
-""",  # noqa: S608 - the row set is of our own making
-    _DISPLACED,
-)
-
 
 async def insert_notifications(
     connection: Connection, notifications: Sequence[NewNotification], now: datetime
@@ -163,27 +122,6 @@ async def insert_deliveries(connection: Connection, deliveries: Sequence[NewDeli
     """Write planned deliveries."""
     rows = [_delivery_row(new.delivery, new.merged_into) for new in deliveries]
     await connection.execute(_INSERT_DELIVERIES, {**_DELIVERIES.filled(rows), "now": now})
-
-
-async def deliveries_telling(connection: Connection, facts: Sequence[FactKey]) -> Mapping[FactKey, SameFact]:
-    """The living deliveries that tell these facts already, locked."""
-    if not facts:
-        return {}
-    rows = await connection.execute(
-        _TELLING, _FACTS.filled([(*fact.user, fact.channel, fact.fact_key) for fact in facts])
-    )
-    return {
-        FactKey(UserKey(row.partner_id, row.user_id), Channel(row.channel), row.fact_key): SameFact(
-            row.id, DeliveryState(row.status), row.critical, row.daily_digest
-        )
-        for row in rows
-    }
-
-
-async def displace(connection: Connection, displaced: Sequence[tuple[DeliveryKey, UUID]]) -> None:
-    """Each delivery becomes merged into the other one named; their rows are locked."""
-    if displaced:
-        await connection.execute(_DISPLACE, _DISPLACED.filled([(*key, into) for key, into in displaced]))
 
 
 def _notification_row(new: NewNotification) -> tuple[object, ...]:

@@ -49,6 +49,7 @@ from tocsin_dispatcher.values.messages import (
     SmsMessage,
 )
 from tocsin_dispatcher.values.outcomes import (
+    Made,
     Outcome,
     OutcomeKind,
 )
@@ -59,6 +60,7 @@ from tocsin_dispatcher.values.receipts import (
 )
 from tocsin_dispatcher.values.recipient import (
     Contact,
+    PartnerChoices,
     PartnerSettings,
     Preferences,
     QuietHours,
@@ -87,12 +89,14 @@ __all__ = [
     "InAppMessage",
     "JsonContext",
     "KindSwitch",
+    "Made",
     "MailboxEntry",
     "MerchantNameContext",
     "Merge",
     "Notification",
     "Outcome",
     "OutcomeKind",
+    "PartnerChoices",
     "PartnerSettings",
     "Preferences",
     "Proceed",

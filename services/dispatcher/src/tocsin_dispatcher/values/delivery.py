@@ -69,6 +69,8 @@ class Delivery:
     """Whether it has paid its rate limit token: taken once, at the first pass."""
     repeated_after_unknown: bool = False
     """Whether its one repeat after an unknown outcome has been used."""
+    segments: int | None = None
+    """Of an SMS, from its first attempt on that was taken or that nobody answered for."""
     traceparent: str | None = None
     tracestate: str | None = None
 

@@ -53,6 +53,7 @@ class Recipient:
     counts: Counts = Counts()
     standing: AlertStanding = AlertStanding.HOLDS
     same_fact: SameFact | None = None
+    """Where another delivery tells its fact: one that has the key to it tells it itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,10 @@ class Displace:
 
 @dataclass(frozen=True, slots=True)
 class GoAlone:
-    """Send both: the other has left already and was not critical; this one gives up its fact key."""
+    """Send both: the other has left already and was not critical; it gives up its key to the fact, so that should it
+    come back to be retried, it merges into this one."""
+
+    other: UUID
 
 
 SameFactDecision = Merge | Displace | GoAlone

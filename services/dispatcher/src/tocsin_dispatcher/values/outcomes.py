@@ -1,7 +1,7 @@
 """What a provider's answer, or its silence, comes to."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tocsin_dispatcher.reasons import SuppressionCause
@@ -33,5 +33,22 @@ class Outcome:
     """Short and redacted: for an operator, never with an address."""
     not_before: datetime | None = None
     """Throttled only: the provider takes nothing before."""
+    wait: timedelta | None = None
+    """Throttled only, where the provider told no instant: it takes nothing for so long."""
     suppress: SuppressionCause | None = None
     """Permanent only: the address is at fault, and why it goes on the suppression list."""
+
+    def dated(self, now: datetime) -> "Outcome":
+        """As it is, heard at `now`: a wait becomes an instant."""
+        return self if self.wait is None else replace(self, not_before=self.not_before or now + self.wait, wait=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A message that a provider says it has made, asked after an attempt nobody answered for."""
+
+    provider_id: str
+    at: datetime
+    text: str
+    outcome: Outcome
+    """Accepted, or permanent where it failed; of the same provider id."""

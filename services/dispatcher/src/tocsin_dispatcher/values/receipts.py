@@ -59,3 +59,5 @@ class Receipt:
     code: str | None = None
     detail: str = ""
     """Short and redacted: for an operator."""
+    traceparent: str | None = None
+    """The callback's own trace, where it is known."""

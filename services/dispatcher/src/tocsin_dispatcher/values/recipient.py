@@ -69,12 +69,36 @@ class Preferences:
 
 @dataclass(frozen=True, slots=True)
 class PartnerSettings:
-    """What a partner sets for its users; None is no ceiling of its own."""
+    """What holds for a partner's users."""
 
-    max_per_hour: int | None = None
-    max_per_day: int | None = None
+    max_per_hour: int = 10
+    """The ceiling of what a user may choose; so is the next one."""
+    max_per_day: int = 50
     sms_segments: int = 1
     mandatory_kinds: frozenset[AlertKind] = frozenset()
     countries: tuple[str, ...] = ()
     price_per_segment: Decimal = Decimal("0.0079")
     """USD."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerChoices:
+    """What a partner has chosen of its settings; None: nothing, so that what is standard holds, now and later."""
+
+    max_per_hour: int | None = None
+    max_per_day: int | None = None
+    sms_segments: int | None = None
+    mandatory_kinds: frozenset[AlertKind] = frozenset()
+    countries: tuple[str, ...] = ()
+    price_per_segment: Decimal | None = None
+
+    def settings(self, standard: PartnerSettings) -> PartnerSettings:
+        """What holds by them."""
+        return PartnerSettings(
+            max_per_hour=standard.max_per_hour if self.max_per_hour is None else self.max_per_hour,
+            max_per_day=standard.max_per_day if self.max_per_day is None else self.max_per_day,
+            sms_segments=standard.sms_segments if self.sms_segments is None else self.sms_segments,
+            mandatory_kinds=self.mandatory_kinds,
+            countries=self.countries,
+            price_per_segment=standard.price_per_segment if self.price_per_segment is None else self.price_per_segment,
+        )

@@ -39,6 +39,13 @@ def upgrade() -> None:
         sa.Column("successes", sa.Integer(), nullable=False, comment="of probes, while half-open"),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("next_probe_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "paused_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="the end of the last pause that the provider asked for",
+        ),
+        sa.Column("calls_a_minute", sa.Integer(), nullable=True, comment="of a process, when that pause ended"),
         sa.CheckConstraint("state IN ('closed', 'half_open', 'open')", name="breakers_state"),
         sa.PrimaryKeyConstraint("provider", "subject"),
     )
@@ -392,6 +399,13 @@ def upgrade() -> None:
         "deliveries_due",
         "deliveries",
         ["channel", "class", "due_at"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('pending', 'held', 'retrying', 'unknown', 'sending')"),
+    )
+    op.create_index(
+        "deliveries_due_by_partner",
+        "deliveries",
+        ["channel", "class", "partner_id", "due_at"],
         unique=False,
         postgresql_where=sa.text("status IN ('pending', 'held', 'retrying', 'unknown', 'sending')"),
     )

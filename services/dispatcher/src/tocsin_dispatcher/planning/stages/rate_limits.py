@@ -27,7 +27,4 @@ def rate_limits(case: GateCase) -> GateVerdict:
 
 def limits(preferences: Preferences, partner: PartnerSettings) -> tuple[int, int]:
     """Messages an hour and a local day, per channel: the user's, at most the partner's ceiling."""
-    return (
-        min(preferences.max_per_hour, partner.max_per_hour or preferences.max_per_hour),
-        min(preferences.max_per_day, partner.max_per_day or preferences.max_per_day),
-    )
+    return min(preferences.max_per_hour, partner.max_per_hour), min(preferences.max_per_day, partner.max_per_day)
