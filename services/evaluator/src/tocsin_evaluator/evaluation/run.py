@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin_evaluator.evaluation.firing import firing_statement, locking_statement
@@ -20,9 +19,7 @@ from tocsin_evaluator.kinds.kind import Kind
 from tocsin_evaluator.model.facts import NO_TRACE, Trace
 from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.model.words import CLASS_OF, KindName, Reason, Verdict, Way
-
-#: A prepared statement's general plan expects ten alerts, and joins fifty thousand of them row by row.
-_PLAN_FOR_THE_NUMBERS_AT_HAND = text("SET LOCAL plan_cache_mode = force_custom_plan")
+from tocsin_evaluator.store.planning import plan_for_the_numbers_at_hand
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ async def fire_in(
     """Evaluate the alerts of a kind in a scope: the three statements. `where` holds the scope's parameters."""
     parameters = {**moment.parameters(), **where}
     if moment.own_traces:
-        await connection.execute(_PLAN_FOR_THE_NUMBERS_AT_HAND)
+        await plan_for_the_numbers_at_hand(connection)
     scanned = (await scan(connection, [kind], scope, parameters))[kind.name]
     fired = 0
     if scanned.chosen:

@@ -36,6 +36,7 @@ from tocsin_evaluator.model.words import FactKind, KindName, Way
 from tocsin_evaluator.store import balances
 from tocsin_evaluator.store.balances import BalanceAfter
 from tocsin_evaluator.store.people import Known, known, one_at_a_time
+from tocsin_evaluator.store.planning import plan_for_the_numbers_at_hand
 from tocsin_evaluator.store.rows import TransactionRow
 from tocsin_evaluator.store.tables import accounts, bills, budgets, goals, transactions
 from tocsin_evaluator.store.upserts import Key, Put, Row, lock, put
@@ -45,6 +46,8 @@ from tocsin_kit.postgres.outbox import Outbox
 #: Encodes a profile with its version for the dispatcher.
 EncodeProfile = Callable[[Profile, int], bytes]
 PROFILES_SUBJECT = "tocsin.profiles"
+#: Up to so many facts a general plan does as well as one made for them.
+FEW = 10
 
 
 @dataclass
@@ -91,6 +94,8 @@ class _Step:
 
     async def run(self) -> None:
         """Everything, in the lock order."""
+        if len(self._arrivals) > FEW:
+            await plan_for_the_numbers_at_hand(self._connection)
         spending = [*self._of(Transaction), *self._of(Budget)]
         await one_at_a_time(self._connection, {(each.fact.partner_id, each.fact.user_id) for each in spending})
         users = {(each.fact.partner_id, each.fact.user_id) for each in self._arrivals.values()}

@@ -393,6 +393,7 @@ def upgrade() -> None:
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("partner_id", "id"),
+        postgresql_with={"autovacuum_analyze_threshold": "500", "autovacuum_analyze_scale_factor": "0.02"},
     )
     op.create_index("transactions_by_account", "transactions", ["partner_id", "account_id", "posted_at"], unique=False)
     op.create_index(
