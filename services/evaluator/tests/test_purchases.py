@@ -21,6 +21,7 @@ from .support import PARTNER, Bench, budget, transaction
 
 SHOP = MerchantName("shop", MatchType.CONTAINS, Frequency.IMMEDIATE)
 PENDING = TransactionStatus.PENDING
+PARTS = ((2, "-60"), (3, "-40"))
 
 
 async def _purchases(bench: Bench) -> dict[int, int]:
@@ -81,6 +82,23 @@ async def test_an_estimate_that_crosses_a_limit_only_when_posted_stays_a_purchas
     await bench.put(transaction(1, "-100", clock.now(), clock.now(), status=PENDING, is_estimate=True))
     await bench.put(transaction(2, "-115", clock.now(), clock.now()))
     assert await bench.keys() == ["1:purchase:1", "1:purchase:2", "1:purchase:2"]
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one after the other", "in one batch"])
+@pytest.mark.parametrize("hold", ["here", "deleted"])
+async def test_two_bookings_of_one_hold_are_two_purchases(
+    bench: Bench, clock: SteppedClock, together: bool, hold: str
+) -> None:
+    """An order sent in two parts: the first is the hold's purchase, the second one of its own."""
+    await bench.create(SHOP)
+    await bench.put(transaction(1, "-100", clock.now(), clock.now(), status=PENDING))
+    if hold == "deleted":
+        await delete_facts(bench.engine, PARTNER, [("transactions", 1)], clock.now())
+    clock.advance(timedelta(hours=1))
+    parts = [transaction(n, amount, clock.now(), clock.now(), pending_transaction_id=1) for n, amount in PARTS]
+    for batch in [parts] if together else [[part] for part in parts]:
+        await bench.put(*batch)
+    assert await bench.keys() == ["1:purchase:1", "1:purchase:3"]
 
 
 async def test_two_equal_purchases_are_two(bench: Bench, clock: SteppedClock) -> None:

@@ -43,7 +43,11 @@ class ServiceSettings(BaseSettings):
     database_pool_timeout: Seconds = Field(
         10.0, validation_alias="DATABASE_POOL_TIMEOUT", description="seconds to wait for a free connection"
     )
-    nats_url: str = Field("nats://127.0.0.1:4222", validation_alias="NATS_URL", description="NATS servers, by comma")
+    nats_url: str = Field(
+        "nats://127.0.0.1:4222",
+        validation_alias="NATS_URL",
+        description="NATS servers, by comma; max_payload 4MB at least",
+    )
     log_level: str = Field(
         "INFO",
         validation_alias="LOG_LEVEL",

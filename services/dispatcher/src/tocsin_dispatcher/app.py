@@ -159,7 +159,7 @@ async def dispatcher(
                 after=lane.done,
             )
             gatekeeper = Gatekeeper(engine, way, board, announcer, clock, measured, rules)
-            look_ups = LookUps(engine, way, defaults, timedelta(seconds=settings.provider_seconds))
+            look_ups = LookUps(engine, way, defaults, timedelta(seconds=settings.provider_seconds), rules.lease)
             batches = Batches(look_ups, way, gatekeeper, recorder, board, evaluator.recheck, clock, lane.done)
             lane.uses(batches, recorder)
             lanes.append(lane)

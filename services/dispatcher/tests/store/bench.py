@@ -274,7 +274,7 @@ def make_bench(
         after=lane.done,
     )
     gatekeeper = Gatekeeper(engine, way, board, announcer, clock, metrics, rules)
-    look_ups = LookUps(engine, way, defaults, timedelta(seconds=10))
+    look_ups = LookUps(engine, way, defaults, timedelta(seconds=10), lease)
     batches = Batches(look_ups, way, gatekeeper, recorder, board, recheck, clock, lane.done)
     lane.uses(batches, recorder)
     links = UnsubscribeLinks({"1": b"a key"}, "https://tocsin.example")

@@ -37,8 +37,9 @@ async def _failed_by_a_receipt(bench: Bench, speaking: Firing) -> None:
     [row] = await bench.rows(
         "SELECT id FROM deliveries WHERE notification_id = :id AND channel = 'email'", id=speaking.id
     )
+    await bench.execute("UPDATE deliveries SET status = 'sending', attempt = 1 WHERE id = :id", id=row.id)
     event = {"event": "bounce", "type": "blocked", "sg_event_id": "e", "email": "user1@example.com"}
-    ours = {"delivery_id": str(row.id), "partner_id": "1", "delivery_attempt": "0"}
+    ours = {"delivery_id": str(row.id), "partner_id": "1", "delivery_attempt": "1"}
     body = json.dumps([event | ours]).encode()
     callback = Callback(str(bench.ids.uuid7()), "sendgrid", bench.clock.now(), "/webhooks/sendgrid", body)
     await bench.callbacks.take_in([Arrived(callback, None)])

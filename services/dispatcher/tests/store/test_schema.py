@@ -93,7 +93,7 @@ async def test_statements_use_their_index_on_a_large_table(benches: MakeBench) -
         (notifications._CHANGES, {**me, "since": 99_000, "size": 50}, "notifications_changed"),
         (notifications._DELIVERIES, {"partner_id": 1, "ids": [bench.ids.uuid7()]}, "deliveries_planned_once"),
         (receipts._BY_MESSAGE, {"provider": "sendgrid", "provider_ids": ["m7"]}, "deliveries_of_provider"),
-        (receipts._MISSED, {"since": now - timedelta(hours=1), "size": 500}, "receipts_received"),
+        (receipts._MISSED, {"since": now - timedelta(hours=1), "size": 500}, "receipts_missed"),
         (receipts._MISSED, {"since": now - timedelta(hours=1), "size": 500}, "deliveries_of_provider"),
         (fates._JOINED, {"e_partner_id": [1], "e_id": [bench.ids.uuid7()]}, "deliveries_merged"),
         (ledger._MINUTES, dict(minute), "notifications_fired"),

@@ -80,7 +80,8 @@ class Bookkeeper:
         now = self._clock.now()
         before, changed = await in_transaction(self._engine, lambda connection: self._apply(connection, reports, now))
         ended = [job for job in changed if has_ended(job)]
-        self._meter.ended(ended)
+        counted = {job.id for job in before if has_ended(job)}  # as dead, and done after all
+        self._meter.ended([job for job in ended if job.id not in counted])
         if any(job.state is JobState.RETRYING for job in changed) or any(job.is_due(now) for job in before):
             # Of what changed only a retry can be due before what the overseer knows: a deadline moves later, an ended
             # job has none.

@@ -124,8 +124,8 @@ class Batches:
         outcome = sent.outcome.dated(ended)
         self._board.record(admitted.provider, outcome, begun=now)
         if outcome.kind is OutcomeKind.THROTTLED:
-            back = self._board.put_off(admitted.provider, claimed.notification.critical)
-            outcome = replace(outcome, not_before=max(back, outcome.not_before or back))
+            # The pause ends at the reset, or after its longest: a reset that is far off costs no message its life.
+            outcome = replace(outcome, not_before=self._board.put_off(admitted.provider, claimed.notification.critical))
         self._recorder.add(Result(delivery, outcome, ended, sent.size))
 
 

@@ -123,7 +123,7 @@ class BreakerBoard:
     async def write(self, connection: Connection) -> BoardChanges:
         """Write what changed, after any deliveries (lock order); after the commit give the answer to `wrote`."""
         changes = BoardChanges(dict(self._unwritten), dict(self._unwritten_pauses))
-        await write_board(connection, changes.breakers, changes.pauses, self._clock.now())
+        await write_board(connection, changes.breakers, changes.pauses)
         return changes
 
     def wrote(self, changes: BoardChanges) -> None:

@@ -129,9 +129,9 @@ class Gatekeeper:
         counts: dict[UserKey, Counts] = {}
         for claimed, case in cases:
             self._judge(decided, claimed, case, counts, admitted_by)
-        await self._take_tokens(connection, decided)
+        await self._take_tokens(connection, decided, admitted_by)
         await self._lock(connection, decided, claims)
-        begun = await self._begin(connection, decided, now)
+        begun = await self._begin(connection, decided, now, admitted_by)
         written = await set_aside(connection, decided.aside, now)
         ended = [put.key for put in decided.aside if put.status in _NEVER_JOINED and put.key.id in written]
         released = await release_members(connection, ended, now)
@@ -236,7 +236,12 @@ class Gatekeeper:
         if not claimed.delivery.token_taken:
             counts[user] = _one_more(case.recipient.counts, claimed.notification.critical)
 
-    async def _take_tokens(self, connection: Connection, decided: _Round) -> None:
+    def _give_back(self, provider: BreakerKey, admitted_by: list[BreakerKey]) -> None:
+        """A call that was admitted is not made."""
+        admitted_by.remove(provider)
+        self._board.release([provider])
+
+    async def _take_tokens(self, connection: Connection, decided: _Round, admitted_by: list[BreakerKey]) -> None:
         """Take the tokens that are owed. Another worker may have been faster: who got none is gated once more."""
         owing: dict[UserKey, list[tuple[Claimed, GateCase, BreakerKey]]] = defaultdict(list)
         for entry in decided.proceeding:
@@ -248,11 +253,13 @@ class Gatekeeper:
             for entry in _without_token(entries, granted[user]):
                 claimed, case, provider = entry
                 decided.proceeding.remove(entry)
-                self._board.release([provider])
+                self._give_back(provider, admitted_by)
                 verdict = gate(_with_counts(case, granted[user].counts))
                 decided.aside.append(set_aside_by(claimed, verdict))
 
-    async def _begin(self, connection: Connection, decided: _Round, now: datetime) -> list[Admitted]:
+    async def _begin(
+        self, connection: Connection, decided: _Round, now: datetime, admitted_by: list[BreakerKey]
+    ) -> list[Admitted]:
         beginnings = [
             Beginning(
                 key=claimed.key,
@@ -267,7 +274,9 @@ class Gatekeeper:
         ]
         lease = now + self._rules.lease
         begun = await begin_attempts(connection, beginnings, now, lease)
-        self._board.release(provider for claimed, _, provider in decided.proceeding if claimed.key.id not in begun)
+        for claimed, _, provider in decided.proceeding:
+            if claimed.key.id not in begun:
+                self._give_back(provider, admitted_by)
         return [
             Admitted(
                 replace(claimed, delivery=_begun(claimed, case, provider), leased_until=lease), case.recipient, provider

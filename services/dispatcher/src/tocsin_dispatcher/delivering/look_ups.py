@@ -33,12 +33,13 @@ class Lost:
 
 @dataclass(frozen=True)
 class LookUps:
-    """Asks what became of messages. `call_limit` is how long a call may last: none is made later than that."""
+    """Asks what became of messages. `call_limit` is how long a call may last; it begins within the `lease`."""
 
     engine: Engine
     way: Way
     defaults: Defaults
     call_limit: timedelta
+    lease: timedelta
 
     def groups(self, claims: Sequence[Claimed]) -> list[Sequence[Claimed]]:
         """Those to one destination together: one of the provider's messages is not two deliveries'."""
@@ -57,7 +58,8 @@ class LookUps:
         made = await look_up.made(destination, min(lost.values(), key=_started).attempt)
         if made is None:
             return [Sent(_NOT_SAID) for _ in group]
-        theirs = matched(list(lost.values()), await self._left(list(lost.values()), made), self.call_limit)
+        left = await self._left(list(lost.values()), made)
+        theirs = matched(list(lost.values()), left, self.call_limit, self.lease)
         return [_sent(lost.get(claimed.key), theirs) for claimed in group]
 
     async def _lost(self, group: Sequence[Claimed]) -> Mapping[DeliveryKey, Lost]:
@@ -82,10 +84,13 @@ class LookUps:
         return [one for one in made if known.get(one.provider_id, ours) <= ours]
 
 
-def matched(lost: Sequence[Lost], made: Sequence[Made], call_limit: timedelta) -> Mapping[DeliveryKey, Made]:
+def matched(
+    lost: Sequence[Lost], made: Sequence[Made], call_limit: timedelta, lease: timedelta
+) -> Mapping[DeliveryKey, Made]:
     """Whose messages these are, each at most one delivery's, in the order in which the attempts began: those of the
-    same words, and for a text that cannot be composed any more the earliest that is left. One made outside of an
-    attempt's call is not its; one of other words is somebody else's, and the text it is not was never taken."""
+    same words made within the lease, and where no words can be compared (the text cannot be composed any more, the
+    provider keeps none) the earliest that was made within a call. One of other words is somebody else's, and the text
+    it is not was never taken."""
     found: dict[DeliveryKey, Made] = {}
     left = sorted(made, key=lambda one: one.at)
     for by_words in (True, False):
@@ -93,8 +98,8 @@ def matched(lost: Sequence[Lost], made: Sequence[Made], call_limit: timedelta) -
             if one.claimed.key in found:
                 continue
             for message in left:
-                is_its = _same_words(one, message) if by_words else one.message is None
-                if is_its and _in_time(one.attempt, message.at, call_limit):
+                is_its = _same_words(one, message) if by_words else _without_words(one, message)
+                if is_its and _in_time(one.attempt, message.at, lease if by_words else call_limit):
                     found[one.claimed.key] = message
                     left.remove(message)
                     break
@@ -105,13 +110,17 @@ def _started(lost: Lost) -> datetime:
     return lost.attempt.started_at
 
 
-def _in_time(attempt: Attempt, at: datetime, call_limit: timedelta) -> bool:
-    return attempt.started_at - _CLOCKS_DIFFER <= at <= attempt.started_at + call_limit + _CLOCKS_DIFFER
+def _in_time(attempt: Attempt, at: datetime, limit: timedelta) -> bool:
+    return attempt.started_at - _CLOCKS_DIFFER <= at <= attempt.started_at + limit + _CLOCKS_DIFFER
 
 
 def _same_words(lost: Lost, made: Made) -> bool:
     """A provider may add words of its own: a trial account's texts begin with some."""
     return lost.message is not None and lost.message.text in made.text
+
+
+def _without_words(lost: Lost, made: Made) -> bool:
+    return lost.message is None or not made.text.strip()
 
 
 def _sent(lost: Lost | None, theirs: Mapping[DeliveryKey, Made]) -> Sent:

@@ -25,11 +25,12 @@ from tocsin_dispatcher.doors.vocabulary import (
     state_of,
     state_to_proto,
 )
-from tocsin_dispatcher.keys import DeliveryKey
+from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.planning.expiry import LIFETIMES
 from tocsin_dispatcher.store import deliveries as store
 from tocsin_dispatcher.store.breaker_rows import read_breakers, reset_breaker
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
+from tocsin_dispatcher.store.inboxes import lock_inboxes
 from tocsin_dispatcher.store.ledger import compared_minutes, notification_minutes, totals
 from tocsin_dispatcher.store.mailbox import Kept, list_mailbox
 from tocsin_dispatcher.store.receipts import known_callbacks
@@ -93,10 +94,13 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         subject = current_caller().subject
 
         async def work(connection: Connection) -> store.StoredDelivery:
+            found = await store.get_delivery(connection, key)
+            if found is None:
+                raise not_found("delivery")
+            # as intake does: what one message tells, no other begins to tell meanwhile
+            await lock_inboxes(connection, [UserKey(key.partner_id, found[0].user_id)])
             retried = await store.retry_delivery(connection, key, now, expires_at)
             if retried is None:
-                if await store.get_delivery(connection, key) is None:
-                    raise not_found("delivery")
                 raise state_conflict("only a failed or expired delivery can be tried again")
             await store.note(connection, self._ids.uuid7(), now, subject, "retry_delivery", key.partner_id, str(key.id))
             return retried

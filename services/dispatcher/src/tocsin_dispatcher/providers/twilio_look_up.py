@@ -42,7 +42,7 @@ def _made(message: dict[str, object]) -> Made | None:
     sid, at = message_id(message.get("sid")), _instant(message.get("date_created"))
     if sid is None or at is None:
         return None
-    return Made(sid, at, str(message.get("body", "")), _outcome(sid, message))
+    return Made(sid, at, str(message.get("body") or ""), _outcome(sid, message))
 
 
 def _outcome(sid: str, message: dict[str, object]) -> Outcome:

@@ -158,6 +158,10 @@ def _address_key(key: bytes, partner_id: int, channel: Channel, address: str) ->
     return AddressKey(partner_id, channel, address_hash(key, partner_id, channel, address))
 
 
+#: A person had it tried again, or the gate holds it: what became of the attempt before is no news.
+_DECIDED_SINCE = frozenset({DeliveryState.PENDING, DeliveryState.HELD})
+
+
 def _is_about(receipt: Receipt, delivery: Delivery) -> bool:
     """Whether it speaks of the attempt that counts. An earlier one's failure is no news; its arrival is.
 
@@ -165,6 +169,8 @@ def _is_about(receipt: Receipt, delivery: Delivery) -> bool:
     is the last one's and nobody (a person, the gate) has decided about the delivery since.
     """
     is_last = receipt.attempt in (None, delivery.attempt)
+    if receipt.effect in (ReceiptEffect.BOUNCED, ReceiptEffect.FAILED) and delivery.status in _DECIDED_SINCE:
+        return False
     if receipt.effect is ReceiptEffect.SENT and delivery.status in BEFORE_A_REPEAT:
         return is_last and delivery.status is DeliveryState.RETRYING
     return is_last or receipt.effect in (ReceiptEffect.SENT, ReceiptEffect.DELIVERED)

@@ -36,11 +36,12 @@ ON CONFLICT (provider, subject) DO UPDATE
     next_probe_at=INSTANT,
 )
 
-# Primary key. A pause that ends later holds; of a provider that never failed the breaker is closed.
+# Primary key. A pause that ends later holds. Of a provider that never failed the breaker is closed, since so long ago
+# that no replica takes it for news.
 _PAUSE = statement(
     """
 INSERT INTO breakers AS b (provider, subject, state, since, failures, successes, reason, paused_until, calls_a_minute)
-VALUES (:provider, :subject, 'closed', :now, 0, 0, '', :paused_until, :calls_a_minute)
+VALUES (:provider, :subject, 'closed', TIMESTAMPTZ 'epoch', 0, 0, '', :paused_until, :calls_a_minute)
 ON CONFLICT (provider, subject) DO UPDATE
    SET paused_until = excluded.paused_until, calls_a_minute = excluded.calls_a_minute
  WHERE b.paused_until IS NULL OR b.paused_until < excluded.paused_until
@@ -49,7 +50,6 @@ ON CONFLICT (provider, subject) DO UPDATE
     subject=TEXT,
     paused_until=INSTANT,
     calls_a_minute=SMALL,
-    now=INSTANT,
 )
 
 # Primary key.
@@ -90,7 +90,7 @@ async def read_breakers(connection: Connection) -> Mapping[BreakerKey, Breaker]:
 
 
 async def write_board(
-    connection: Connection, breakers: Mapping[BreakerKey, Breaker], pauses: Mapping[BreakerKey, Pause], now: datetime
+    connection: Connection, breakers: Mapping[BreakerKey, Breaker], pauses: Mapping[BreakerKey, Pause]
 ) -> None:
     """Write these, in key order: breakers where they are the newest, pauses where they end later."""
     for key in sorted(breakers.keys() | pauses.keys(), key=lambda key: (key.provider, key.credential)):
@@ -99,7 +99,7 @@ async def write_board(
             await connection.execute(_WRITE, {**named, **_columns(breakers[key])})
         if key in pauses:
             pause = {"paused_until": pauses[key].until, "calls_a_minute": pauses[key].calls_a_minute}
-            await connection.execute(_PAUSE, {**named, **pause, "now": now})
+            await connection.execute(_PAUSE, {**named, **pause})
 
 
 async def reset_breaker(connection: Connection, key: BreakerKey, now: datetime) -> bool:

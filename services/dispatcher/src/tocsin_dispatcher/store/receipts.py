@@ -135,7 +135,7 @@ SELECT DISTINCT {_STORED}
     _MESSAGES,
 )
 
-# Index receipts_received, then deliveries_of_provider by the message's own id and by what precedes each of its dots.
+# Index receipts_missed, then deliveries_of_provider by the message's own id and by what precedes each of its dots.
 _MISSED = statement(
     f"""
 SELECT {_STORED}

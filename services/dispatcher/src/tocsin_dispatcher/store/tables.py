@@ -328,6 +328,7 @@ receipts = Table(
     ),
     Index("receipts_of_delivery", "delivery_id"),
     Index("receipts_received", "received_at"),
+    Index("receipts_missed", "received_at", postgresql_where=text("applied_at IS NULL")),
 )
 
 callbacks = Table(

@@ -33,7 +33,7 @@ from tocsin_evaluator.model.facts import (
 )
 from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.model.words import FactKind, KindName, Way
-from tocsin_evaluator.store import balances
+from tocsin_evaluator.store import balances, purchases
 from tocsin_evaluator.store.balances import BalanceAfter
 from tocsin_evaluator.store.people import Known, known, one_at_a_time
 from tocsin_evaluator.store.planning import plan_for_the_numbers_at_hand
@@ -184,6 +184,8 @@ class _Step:
                 category = row.category if done.versions[key] == 1 else None  # it may have changed its category
                 self._affected.category((row.partner_id, row.user_id), category, touch)
         self._affected.also(await pair_forms(self._connection, done.versions))
+        linked = [key for key, row in accepted.items() if done.versions[key] == 1 and row.pending_transaction_id]
+        await purchases.keep_apart(self._connection, linked)
         await self._move_balances(list(accepted.values()))
 
     def _transaction_row(self, arrival: Arrival) -> TransactionRow:

@@ -132,6 +132,19 @@ WHERE t.partner_id = doomed.partner_id AND t.id = doomed.other_form_id AND t.oth
 """)
 
 
+# New rows by primary key, the others that name their pending form by transactions_by_pending.
+_KEEP_APART = text("""
+UPDATE transactions t SET purchase_id = t.id
+FROM unnest(CAST(:partner_ids AS bigint[]), CAST(:ids AS bigint[])) AS k(partner_id, id)
+WHERE t.partner_id = k.partner_id AND t.id = k.id AND t.status = 'posted' AND t.other_form_id IS NULL
+  AND EXISTS (
+    SELECT 1 FROM transactions o
+    WHERE o.partner_id = t.partner_id AND o.pending_transaction_id = t.pending_transaction_id
+      AND o.status = 'posted' AND o.id <> t.id
+      AND (o.other_form_id IS NOT NULL OR o.id < t.id OR o.id <> ALL (CAST(:ids AS bigint[]))))
+""")
+
+
 @dataclass(frozen=True)
 class Form:
     """One form of a purchase: its other form, and the form whose purchase id and day it takes, which may be itself."""
@@ -167,6 +180,14 @@ async def pair(connection: AsyncConnection, forms: Sequence[Form]) -> set[Spendi
         "named_by": [each.named_by for each in in_order],
     }
     return {(partner, user, category) for partner, user, category in await connection.execute(_PAIR, arrays)}
+
+
+async def keep_apart(connection: AsyncConnection, linked: Iterable[Key]) -> None:
+    """Of several bookings of one hold (an order sent in parts) the first is the hold's purchase; each other one, new
+    and naming that hold, is a purchase of its own."""
+    arrays = key_arrays(linked)
+    if arrays["ids"]:
+        await connection.execute(_KEEP_APART, arrays)
 
 
 async def part(connection: AsyncConnection, doomed: Iterable[Key]) -> None:

@@ -14,7 +14,10 @@ from tocsin_scheduler.store.tables import outbox
 
 
 async def withdraw(connection: AsyncConnection, lane: str, message_id: str) -> bool:
-    """Delete a message that waits; False where there is none, or a relay has it in hand, which is not waited for."""
+    """Delete a message that waits; False where there is none, or a relay has it in hand, which is not waited for.
+
+    A message whose acknowledgement was lost waits as well, though the broker has it: its job may be done all the same.
+    """
     waiting = (
         select(outbox.c.id)
         .where(outbox.c["class"] == lane, outbox.c.message_id == message_id)

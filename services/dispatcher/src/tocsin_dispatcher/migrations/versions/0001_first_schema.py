@@ -282,6 +282,9 @@ def upgrade() -> None:
     op.create_index("receipts_of_delivery", "receipts", ["delivery_id"], unique=False)
     op.create_index("receipts_received", "receipts", ["received_at"], unique=False)
     op.create_index(
+        "receipts_missed", "receipts", ["received_at"], unique=False, postgresql_where=sa.text("applied_at IS NULL")
+    )
+    op.create_index(
         "receipts_waiting",
         "receipts",
         ["provider", "provider_id"],
