@@ -37,6 +37,8 @@ from tocsin_kit.settings import Environment
 _SECRET = "s" * 32
 _NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 #: A card's export of 1 to 3 November 2025 (the clock stands at noon of the 3rd), with one exact repeat.
+#: Too few amounts to tell by their number which way they went.
+SPENDING = ("--sign", "reversed")
 CARDS = """Date,Merchant,Amount,Card Number,Category
 2025-11-01,Bike Shop,250.00,****1234,Sport
 2025-11-02,Corner Shop,12.50,****1234,Food
@@ -142,23 +144,23 @@ def _over_100() -> alert_pb2.Alert:
 async def test_history_fires_nothing_and_news_does(bank: Bank, file: Callable[[str, str], Path]) -> None:
     """Each of two true purchases fires; the refund and what was told as history do not."""
     limit, cards = await bank.wants(_over_100()), file("cards.csv.gz", CARDS)
-    result = await bank.imports(cards)
+    result = await bank.imports(cards, *SPENDING)
     assert (result.exit_code, "6 rows read, 5 accepted, 1 refused, 1 repeats" in result.output) == (1, True), (
         result.output
     )
     assert await bank.asks("SELECT count(*) FROM transactions") == 5
     assert await bank.fired(limit) == 0
     news = CARDS.replace("Bike Shop,120.00", "Boat Shop,130.00")
-    assert (await bank.imports(file("news.csv.gz", news), "--live")).exit_code == 1
+    assert (await bank.imports(file("news.csv.gz", news), *SPENDING, "--live")).exit_code == 1
     assert await bank.fired(limit) == 2
     assert await bank.asks("SELECT count(*) FROM transactions") == 7, "the other rows were there already"
-    assert (await bank.imports(file("news.csv.gz", news), "--live")).exit_code == 1
+    assert (await bank.imports(file("news.csv.gz", news), *SPENDING, "--live")).exit_code == 1
     assert await bank.fired(limit) == 2, "importing again changes nothing"
 
 
 async def test_repeats_that_are_told_to_be_the_same_fire_once(bank: Bank, file: Callable[[str, str], Path]) -> None:
     limit, cards = await bank.wants(_over_100()), file("cards.csv.gz", CARDS)
-    assert (await bank.imports(cards, "--live", "--repeats", "same")).exit_code == 1
+    assert (await bank.imports(cards, *SPENDING, "--live", "--repeats", "same")).exit_code == 1
     assert await bank.fired(limit) == 2, "250.00 two days ago and 120.00 today"
 
 

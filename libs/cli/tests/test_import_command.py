@@ -22,7 +22,8 @@ from tocsin_kit.rpc.errors import Reason, TocsinError, unavailable
 from .conftest import BANK_KEY, Services, serving
 
 Run = Callable[..., Any]
-OWN = ("--user", "1", "--account", "11")
+#: The files are too short for their amounts to tell which sign is money out.
+OWN = ("--user", "1", "--account", "11", "--sign", "account")
 HEAD = "Date,Description,Amount\n"
 THREE = HEAD + "2025-11-03,A,-1.00\n2025-11-04,B,-2.00\n2025-11-05,C,3.00\n"
 
@@ -186,8 +187,9 @@ def test_a_guess_is_written_edited_and_read_by(bank: Run, services: Services, ba
     shown = bank("import", name, "--show-mapping")
     assert (shown.exit_code, services.asked) == (0, [])
     (tmp_path / "bank.toml").write_text(shown.stdout.replace('sign = "account" ', 'sign = "reversed"'))
-    assert bank("import", name, *OWN, "--mapping", "bank.toml").exit_code == 0, "a mapping is not asked about"
-    assert bank("import", name, *OWN, "--mapping", "bank.toml", "--sign", "account").exit_code == 0
+    whose = ("--user", "1", "--account", "11")
+    assert bank("import", name, *whose, "--mapping", "bank.toml").exit_code == 0, "a mapping is not asked about"
+    assert bank("import", name, *whose, "--mapping", "bank.toml", "--sign", "account").exit_code == 0
     amounts = [[each.amount for each in request.transactions] for request in services.asked]
     assert amounts == [["1.00", "2.00", "-3.00"], ["-1.00", "-2.00", "3.00"]]
 
@@ -298,6 +300,75 @@ def test_a_state_file_that_is_none_is_begun_anew(bank: Run, services: Services, 
     assert len(sent(services)) == 3
 
 
+def test_a_state_file_that_is_no_text_is_told_and_left(
+    bank: Run, services: Services, bank_csv: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+    result = bank("import", bank_csv(THREE), *OWN, "--yes", "--state", "photo.jpg")
+    assert (result.exit_code, services.asked) == (2, [])
+    assert "photo.jpg is no text and holds nothing of an import: say --state" in result.stderr
+    assert (tmp_path / "photo.jpg").read_bytes() == b"\xff\xd8\xff"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--report", "bank.csv"),
+        ("--state", "../here/bank.csv"),
+        ("--report", "bank.toml"),
+        ("--report", "out", "--state", "out"),
+        ("--state", "bank.csv.refused.csv"),
+    ],
+    ids=" ".join,
+)
+def test_no_file_that_is_read_or_written_already_is_written_over(
+    bank: Run, services: Services, bank_csv: Run, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path.parent / "here").unlink(missing_ok=True)
+    (tmp_path.parent / "here").symlink_to(tmp_path)
+    name, mapping = bank_csv(THREE + "soon,D,1.00\n"), bank_csv('sign = "account"\n', "bank.toml")
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    result = bank("import", name, "--user", "1", "--account", "11", "--mapping", mapping, *arguments)
+    assert (result.exit_code, services.asked) == (2, [])
+    assert "would be written as" in " ".join(result.output.replace("│", " ").split())
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("more", ["soon,D,1.00\n", ""], ids=["rows are refused", "none is"])
+def test_a_file_that_is_no_report_is_not_written_over_by_one(
+    bank: Run, services: Services, bank_csv: Run, tmp_path: Path, more: str
+) -> None:
+    bank_csv("dear diary\n", "diary.txt")
+    result = bank("import", bank_csv(THREE + more), *OWN, "--yes", "--report", "diary.txt")
+    assert (result.exit_code, services.asked) == (2, [])
+    assert "diary.txt is no report of refused rows and is left as it is: say --report" in result.stderr
+    assert (tmp_path / "diary.txt").read_text() == "dear diary\n"
+
+
+def test_a_report_that_others_could_read_is_its_owners_after(bank: Run, bank_csv: Run, tmp_path: Path) -> None:
+    report = tmp_path / bank_csv("line,field,value,why\n", "bank.csv.refused.csv")
+    report.chmod(0o644)
+    assert bank("import", bank_csv(THREE + "soon,D,1.00\n"), *OWN, "--yes").exit_code == 1
+    assert stat.S_IMODE(report.stat().st_mode) == 0o600
+
+
+def test_an_earlier_imports_report_is_no_input(bank: Run, services: Services, bank_csv: Run, tmp_path: Path) -> None:
+    name = bank_csv(THREE + "soon,D,1.00\n")
+    assert bank("import", name, *OWN, "--yes", "--check").exit_code == 1
+    result = bank("import", *sorted(path.name for path in tmp_path.glob("*.csv")), *OWN, "--yes")
+    assert (result.exit_code, len(sent(services))) == (1, 3)
+    assert "bank.csv.refused.csv: passed over" in result.stderr
+    assert bank("import", "bank.csv.refused.csv", *OWN, "--yes").exit_code == 2
+
+
+def test_amounts_too_few_to_tell_their_sign_are_not_gone_on_with_unasked(
+    bank: Run, services: Services, bank_csv: Run
+) -> None:
+    result = bank("import", bank_csv(THREE), "--user", "1", "--account", "11", "--yes")
+    assert (result.exit_code, services.asked) == (2, [])
+    assert "--sign" in result.stdout
+
+
 def test_facts_of_every_kind_reach_their_calls_people_first(bank: Run, services: Services, bank_csv: Run) -> None:
     own = {"id": "5", "user_id": "1", "name": "N", "currency": "USD"}
     facts: list[dict[str, str]] = [
@@ -325,6 +396,13 @@ def test_in_dev_a_banks_token_is_made_on_the_spot(tocsin: Run, services: Service
     assert services.callers[0].partner_id == 9
     refused = tocsin("import", bank_csv(THREE), *OWN, "--yes", **dev)
     assert (refused.exit_code, "TOCSIN_TOKEN" in refused.stderr) == (2, True)
+
+
+def test_a_banks_token_is_not_used_for_another_partner(bank: Run, services: Services, bank_csv: Run) -> None:
+    refused = bank("import", bank_csv(THREE), *OWN, "--yes", "--partner", "9")
+    assert (refused.exit_code, services.asked) == (2, [])
+    assert "TOCSIN_TOKEN is of partner 7, not of --partner 9" in refused.stderr
+    assert bank("import", bank_csv(THREE), *OWN, "--yes", "--partner", "7").exit_code == 0
 
 
 def test_the_help_is_told_with_examples(tocsin: Run) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tocsin.alerts.v1 import fact_pb2
 from tocsin_cli.importing.csv_file import Whose, read_csv
 from tocsin_cli.importing.guessing import Guess, guess
-from tocsin_cli.importing.identity import Repeats
+from tocsin_cli.importing.identity import Repeats, id_within
 from tocsin_cli.importing.mapping import (
     Hints,
     MappingError,
@@ -53,6 +53,8 @@ class Style:
     rows: list[tuple[str, str, str]]
     encoding: str = "utf-8"
     expected: dict[str, object] = field(default_factory=dict)
+    #: Two or three amounts do not tell by themselves which sign is money out.
+    tells_sign: bool = True
 
 
 STYLES = [
@@ -78,6 +80,7 @@ STYLES = [
         [("2025-11-03", "-4.80", "EUR"), ("2025-11-04", "2500.00", "EUR")],
         encoding="latin-1",
         expected={"delimiter": ";", "decimal_mark": ",", "date_format": "%d.%m.%Y", "encoding": "cp1252"},
+        tells_sign=False,
     ),
     Style(
         "French: debit and credit with spaces in thousands, accents in the headings",
@@ -93,6 +96,7 @@ STYLES = [
         {Meaning.MERCHANT: "Merchant Name", Meaning.AMOUNT: "Amount (GBP)", Meaning.ACCOUNT: "Card Number"},
         [("2025-11-03", "-25.10", "GBP"), ("2025-11-13", "-9.99", "GBP"), ("2025-11-14", "9.99", "GBP")],
         expected={"sign": Sign.REVERSED, "date_format": "%d/%m/%Y", "currency": "GBP"},
+        tells_sign=False,
     ),
     Style(
         "Fintech: UTF-8 with BOM, ISO dates, ids, several currencies in a column",
@@ -102,6 +106,7 @@ STYLES = [
         [("2025-11-03", "-3.50", "EUR"), ("2025-11-04", "-20.00", "USD"), ("2025-11-05", "100.00", "EUR")],
         encoding="utf-8-sig",
         expected={"encoding": "utf-8-sig", "currency": "EUR", "sign": Sign.ACCOUNT},
+        tells_sign=False,
     ),
     Style(
         "Accountants: negatives in brackets, month names, two dates and a balance: the booked one counts",
@@ -117,6 +122,7 @@ STYLES = [
         {Meaning.DESCRIPTION: "DETAILS", Meaning.AMOUNT: "VALUE"},
         [("2025-11-03", "-60.00", "USD"), ("2025-11-04", "1000.00", "USD")],
         expected={"delimiter": "\t", "date_format": "%Y%m%d"},
+        tells_sign=False,
     ),
     Style(
         "Unsigned amounts with a column of words beside them",
@@ -151,6 +157,7 @@ STYLES = [
         [("", "-9.00", "USD"), ("", "90.00", "USD")],
         encoding="utf-16",
         expected={"encoding": "utf-16", "date_format": "%Y-%m-%dT%H:%M:%S%z"},
+        tells_sign=False,
     ),
 ]
 
@@ -162,7 +169,7 @@ def test_a_banks_style_is_guessed_and_read(style: Style) -> None:
         meaning: (name,) for meaning, name in style.columns.items()
     }
     assert {name: getattr(found.mapping, name) for name in style.expected} == style.expected
-    assert found.doubts == ()
+    assert ["--sign" in doubt for doubt in found.doubts] == ([] if style.tells_sign else [True])
     reading = read(style.text.encode(style.encoding))
     assert (posted(reading), list(reading.refused)) == (style.rows, [])
 
@@ -179,15 +186,15 @@ def doubts_of(text: str, **hints: object) -> Guess:
 
 def test_dates_that_could_be_read_both_ways_are_doubtful_until_something_tells_them_apart() -> None:
     ambiguous = "Date,Description,Amount\n01/02/2025,A,-1.00\n02/03/2025,B,1.00\n"
-    [doubt] = doubts_of(ambiguous).doubts
+    [doubt] = doubts_of(ambiguous, sign="account").doubts
     assert "--date-format '%m/%d/%Y' or '%d/%m/%Y'" in doubt
-    assert doubts_of(ambiguous, date_format="%d/%m/%Y").doubts == ()
+    assert doubts_of(ambiguous, sign="account", date_format="%d/%m/%Y").doubts == ()
     in_order = (
         "Date,Description,Amount\n10/01/2025,A,-1.00\n02/02/2025,B,1.00\n"  # month first would go backwards and on
     )
-    told = doubts_of(in_order + "03/02/2025,C,1.00\n")
+    told = doubts_of(in_order + "03/02/2025,C,1.00\n", sign="account")
     assert (told.mapping.date_format, told.doubts) == ("%d/%m/%Y", ())
-    pounds = doubts_of(ambiguous.replace("Amount", "Amount (GBP)"))
+    pounds = doubts_of(ambiguous.replace("Amount", "Amount (GBP)"), sign="account")
     assert (pounds.mapping.date_format, pounds.doubts) == ("%d/%m/%Y", ())
 
 
@@ -197,6 +204,86 @@ def test_amounts_that_are_all_positive_are_doubtful_where_no_card_and_no_balance
     assert "--sign" in doubt
     assert doubts_of(text, sign="account").doubts == ()
     assert doubts_of(text.replace("Description", "Card Member")).mapping.sign is Sign.REVERSED
+
+
+@pytest.mark.parametrize(
+    ("text", "out", "in_", "sign", "doubted"),
+    [
+        ("Text", 9, 1, Sign.ACCOUNT, False),
+        ("Text", 9, 0, Sign.ACCOUNT, True),  # too few
+        ("Text", 17, 3, Sign.ACCOUNT, True),  # too many of the other sign
+        ("Text", 0, 20, Sign.REVERSED, True),  # a list of purchases, or of what came in
+        ("Card Number", 1, 9, Sign.REVERSED, False),
+        ("Card Number", 9, 1, Sign.ACCOUNT, False),
+        ("Card Number", 0, 9, Sign.REVERSED, True),
+        ("Card Number", 3, 17, Sign.REVERSED, True),
+        ("Card Number", 11, 9, Sign.ACCOUNT, True),
+    ],
+)
+def test_amounts_tell_their_sign_by_their_number_only_where_they_are_many_and_agree(
+    text: str, out: int, in_: int, sign: Sign, doubted: bool
+) -> None:
+    rows = "2025-11-03,A,-1.00\n" * out + "2025-11-04,B,1.00\n" * in_
+    found = doubts_of(f"Date,{text},Amount\n{rows}")
+    assert (found.mapping.sign, ["--sign" in doubt for doubt in found.doubts]) == (sign, [True] * doubted)
+
+
+def test_amounts_that_say_their_side_themselves_leave_no_sign_in_doubt() -> None:
+    assert doubts_of("Date,Text,Amount\n2025-11-03,A,1.00 DR\n2025-11-04,B,2.00 CR\n2025-11-05,C,0.00\n").doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("amounts", "doubted"),
+    [(("1.200", "-500"), True), (("-1.200 EUR",), True), (("1.200", "-5.50"), False), (("1200", "-500"), False)],
+)
+def test_whole_amounts_with_a_mark_before_three_digits_are_doubtful(amounts: tuple[str, ...], doubted: bool) -> None:
+    text = "Date,Text,Amount\n" + "".join(f"2025-11-03,A,{amount}\n" for amount in amounts)
+    assert ["--decimal-mark" in doubt for doubt in doubts_of(text, sign="account").doubts] == [True] * doubted
+    assert doubts_of(text, sign="account", decimal_mark=",").doubts == ()
+
+
+def test_two_exports_that_overlap_take_their_ids_from_the_same_column() -> None:
+    """An id that two rows share, and rows without one, once made the second file be read by hashes."""
+    head, shared = "Transaction ID,Date,Text,Amount\n", "T-2,2025-11-04,B,-2.00\n"
+    first = transactions(read(f"{head}T-1,2025-11-03,A,-1.00\n{shared}".encode()))
+    later = read(f"{head}{shared}T-3,2025-11-05,C,-3.00\nT-3,2025-11-05,D,-4.00\n,2025-11-06,E,-5.00\n".encode())
+    assert {fact.description: fact.id for fact in transactions(later)}["B"] == first[1].id
+    assert [(each.line, each.field) for each in later.refused] == [(4, "id")]
+    assert [fact.description for fact in transactions(later)] == ["B", "C", "E"]
+
+
+def test_the_id_that_one_of_very_many_rows_has_is_taken() -> None:
+    rows = [f",2025-11-{1 + number // 200:02},row {number},-1.00\n" for number in range(5_000)]
+    rows[4_501] = f"T-1{rows[4_501]}"
+    ids = {
+        row.description: row.id
+        for row in transactions(read(f"Transaction ID,Date,Text,Amount\n{''.join(rows)}".encode()))
+    }
+    assert ids["row 4501"] == id_within(11, "T-1")
+
+
+def test_a_whole_number_is_the_id_only_where_a_person_says_which_column_it_is() -> None:
+    """It may be a running number, which another account has too."""
+    content = b"Transaction ID,Date,Text,Amount\n1,2025-11-03,A,-1.00\n"
+
+    def id_of(account: int, hints: Hints) -> int:
+        mapping = guess(content, hints).mapping
+        [row] = read_csv(content, mapping, Whose(user=1, account=account), Repeats.PURCHASES, lambda _: None).rows
+        assert isinstance(row.fact, fact_pb2.Transaction)
+        return row.fact.id
+
+    said = read_hints({"columns": {"id": "Transaction ID"}})
+    assert id_of(11, Hints()) == id_of(11, Hints()) != id_of(12, Hints())
+    assert id_of(11, said) == id_of(12, said) == 1
+    written = write_toml(guess(content, Hints()).mapping)
+    assert "said here, a whole number is the id as it is" in written
+    assert id_of(11, read_toml(written)) == 1
+
+
+@pytest.mark.parametrize("heading", ["Transaction No", "Entry Reference"])
+def test_a_running_number_is_not_taken_for_an_id(heading: str) -> None:
+    found = guess(f"{heading},Date,Text,Amount\n1,2025-11-03,A,-1.00\n".encode(), Hints())
+    assert found.mapping.columns.of(Meaning.ID) == ()
 
 
 def test_what_is_said_is_not_guessed() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -86,6 +87,9 @@ def refused(reading: Reading) -> list[tuple[int, str, str]]:
         ("0.00791", ".", None),  # 5 decimals
         ("12,50", ".", None),  # a decimal comma is no thousands mark
         ("1,2345.00", ".", None),
+        ("0,125", ".", None),  # a whole part that begins with 0 is not grouped
+        ("-  5.00   USD", ".", "-5.00"),
+        ("0" * 65, ".", None),  # no bank writes that
         ("--5", ".", None),
         ("(-5)", ".", None),
         ("(5", ".", None),
@@ -100,6 +104,13 @@ def refused(reading: Reading) -> list[tuple[int, str, str]]:
 )
 def test_amounts_are_read_as_banks_write_them(text: str, mark: DecimalMark, amount: str | None) -> None:
     assert read_amount(text, mark) == amount
+
+
+def test_a_long_text_is_told_to_be_no_amount_at_once() -> None:
+    """White space at four places that may be empty was once tried in every division: 60 spaces took half a minute."""
+    began = process_time()
+    assert read_amount(f"-{' ' * 45}x", ".") is None
+    assert process_time() - began < 0.5
 
 
 @given(st.decimals(min_value=-(10**13), max_value=10**13, places=2), st.sampled_from([".", ","]))
@@ -173,6 +184,33 @@ def test_each_bad_row_is_refused_by_line_field_and_value_and_the_rest_is_read() 
     ]
     assert reading.count == 10
     assert "has 3 columns where the heading has 4" in reading.refused[3].why
+
+
+def test_a_quotation_mark_left_open_is_refused_by_its_line_and_swallows_no_row() -> None:
+    reading = read(
+        HEAD
+        + '2025-11-03,A,"-1.00",9.00\n'
+        + '2025-11-04,"5 inch nails,-1.00,8.00\n'  # line 3
+        + "2025-11-05,C,-1.00,7.00\n"
+        + '2025-11-06,"Nails, Inc",-1.00,6.00\n'  # its first mark would close the open one
+        + '2025-11-07,"E\r\nof ""two"" lines",-1.00,5.00\n'
+        + '2025-11-08,"F,-1.00,4.00\n'  # 8, closed by nothing
+        + "2025-11-09,G,-1.00,3.00\n"
+    )
+    assert [fact.description for fact in facts(reading)] == ["A", "C", "Nails, Inc", 'E of "two" lines', "G"]
+    assert refused(reading) == [
+        (3, "", '2025-11-04,"5 inch nails,-1.00,8.00'),
+        (8, "", '2025-11-08,"F,-1.00,4.00'),
+    ]
+    assert all("a quotation mark may be open" in each.why for each in reading.refused)
+    assert reading.count == 7
+
+
+def test_an_open_quotation_mark_before_very_many_rows_is_refused_alone() -> None:
+    """More than the 131,072 characters that the csv module takes for one cell."""
+    many = "".join(f"2025-11-04,row {number},-1.00,8.00\n" for number in range(6_000))
+    reading = read(HEAD + '2025-11-03,"A,-1.00,9.00\n' + many)
+    assert ([each.line for each in reading.refused], len(facts(reading))) == ([2], 6_000)
 
 
 def test_debit_goes_out_credit_comes_in_and_both_or_neither_is_refused() -> None:

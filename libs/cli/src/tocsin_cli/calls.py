@@ -36,9 +36,16 @@ def bearer(settings: CliSettings) -> str:
 
 
 def bank_bearer(settings: CliSettings, partner: int | None) -> str:
-    """A bank's token: TOCSIN_TOKEN, or in dev one of scope service for `partner`. Else exits with 2."""
+    """A bank's token: TOCSIN_TOKEN, or in dev one of scope service for `partner`. Else exits with 2.
+
+    It exits with 2 too where TOCSIN_TOKEN is not of `partner`.
+    """
     if settings.token is not None:
-        return settings.token.get_secret_value()
+        token = settings.token.get_secret_value()
+        if partner is not None and partner_of(token) != str(partner):
+            complain(f"TOCSIN_TOKEN is of partner {partner_of(token) or 'nobody'}, not of --partner {partner}")
+            raise typer.Exit(2)
+        return token
     if settings.env is not Environment.DEV or settings.jwt_secret is None or partner is None:
         complain("set TOCSIN_TOKEN (a bank's token of scope service); in dev, TOCSIN_JWT_SECRET and --partner do")
         raise typer.Exit(2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,8 @@ from tocsin_cli.importing.csv_file import Whose
 from tocsin_cli.importing.identity import Repeats
 from tocsin_cli.importing.mapping import Hints, MappingError, Meaning, Sign, read_hints, read_toml
 from tocsin_cli.importing.opening import Format
+from tocsin_cli.importing.remembering import state_of
+from tocsin_cli.importing.reporting import is_report, report_of
 from tocsin_cli.importing.running import Wishes, run_import, show_mappings
 from tocsin_cli.settings import read_settings
 
@@ -156,8 +158,10 @@ def run(
     """
     if user and user_column:
         raise typer.BadParameter("either --user or --user-column")
+    files = _without_reports(files)
     if len(files) > 1 and (report or state):
         raise typer.BadParameter("--report and --state go with one file")
+    _require_apart(files, mapping, report, state)
     said = {
         "columns": _columns([*(column or []), *([f"user={user_column}"] if user_column else [])]),
         "date_format": date_format,
@@ -186,6 +190,30 @@ def run(
     )
     token = None if check else bank_bearer(settings, partner)
     raise typer.Exit(run_import(files, wishes, settings, token))
+
+
+def _without_reports(files: Sequence[Path]) -> list[Path]:
+    """The files that no earlier import wrote, which `*.csv` names too. Raises typer.BadParameter where none is left."""
+    kept = []
+    for file in files:
+        if is_report(file):
+            typer.echo(f"{file.name}: passed over, it is an earlier import's report of refused rows", err=True)
+        else:
+            kept.append(file)
+    if not kept:
+        raise typer.BadParameter("there is nothing to import")
+    return kept
+
+
+def _require_apart(files: Sequence[Path], mapping: Path | None, report: Path | None, state: Path | None) -> None:
+    """Raise typer.BadParameter where what is written would replace what is read, or one the other."""
+    taken = {file.resolve(): f"the input {file.name}" for file in files}
+    if mapping is not None:
+        taken[mapping.resolve()] = "the mapping"
+    for file in files:
+        for option, path in (("--report", report or report_of(file)), ("--state", state or state_of(file))):
+            if (other := taken.setdefault(path.resolve(), option)) != option:
+                raise typer.BadParameter(f"{path} would be written as {option} and is {other}: say another {option}")
 
 
 def _columns(said: list[str]) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@
        ├─ CSV    guessing ──► mapping ──► csv_file ─┐   guessing: sampling, choosing (headings), style
        ├─ OFX, QFX                        ofx_file ─┼─► rows (a line and its fact, or why the line is refused)
        └─ our facts, JSON lines         facts_file ─┘
-                                                    │   days, amounts, texts: what stands in a cell
+                                                    │   records; days, amounts, texts: what stands in a cell
        ordering, identity (oldest first; ids that  ◄┤
                   every run gives again, repeats)   │
        checking (the contract's rules, by line)    ◄┘

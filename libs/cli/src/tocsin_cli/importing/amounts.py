@@ -10,17 +10,20 @@ from typing import Literal
 
 DecimalMark = Literal[".", ","]
 _MOST_DIGITS, _MOST_DECIMALS = 14, 4
+#: The longest text that is looked at; a longer one is no amount.
+_LONGEST = 64
 _CURRENCY = r"(?:[A-Z]{3}|[A-Z]{0,2}[$¢£¤¥\u20a0-\u20cf]|kr\.?|zł|Kč|Fr\.?)"
 #: Thousands are parted by the mark that is not the decimal one, a space of any kind or an apostrophe.
 _SPACES = r" \u00a0\u2009\u202f'’"
 _ENDS_IN_DECIMALS = re.compile(r"([.,])\d{1,2}(?!\d)[^\d.,]*$")
+_ENDS_IN_THREE_DIGITS = re.compile(r"[.,]\d{3}(?!\d)[^\d.,]*$")
 
 
 def _pattern(mark: DecimalMark) -> re.Pattern[str]:
     other = re.escape("," if mark == "." else ".")
     return re.compile(
         rf"""(?P<open>\()?\s* (?P<before>[-+−])?\s* {_CURRENCY}?\s* (?P<between>[-+−])?\s*
-             (?P<whole>[0-9]{{1,3}}(?:[{_SPACES}{other}][0-9]{{2,3}})*[{_SPACES}{other}][0-9]{{3}}|[0-9]+)?
+             (?P<whole>[1-9][0-9]{{0,2}}(?:[{_SPACES}{other}][0-9]{{2,3}})*[{_SPACES}{other}][0-9]{{3}}|[0-9]+)?
              (?:{re.escape(mark)}(?P<part>[0-9]*))?\s*
              (?P<after>[-+−])?\s* (?P<side>CR|DR|Cr|Dr)?\.?\s* {_CURRENCY}?\s* (?P<close>\))?""",
         re.VERBOSE,
@@ -36,7 +39,8 @@ def read_amount(text: str, mark: DecimalMark, *, reversed_: bool = False) -> str
 
     `reversed_`: the file's plain numbers are money out. CR and DR say themselves which side they are on.
     """
-    found = _PATTERNS[mark].fullmatch(text)
+    squeezed = " ".join(text.split())  # runs of spaces could be matched in very many ways
+    found = _PATTERNS[mark].fullmatch(squeezed) if len(squeezed) <= _LONGEST else None
     if found is None or not (found["whole"] or found["part"]):
         return None
     marks = [each for each in (found["before"], found["between"], found["after"]) if each]
@@ -75,6 +79,11 @@ def decimal_mark_of(texts: Iterable[str]) -> DecimalMark | None:
     if not counted:
         return None
     return "," if counted[","] > counted["."] else "."
+
+
+def may_be_thousands(text: str) -> bool:
+    """Whether it ends like `1.200`, which is another amount under each of the two decimal marks."""
+    return _ENDS_IN_THREE_DIGITS.search(text) is not None
 
 
 def looks_like_an_amount(text: str) -> bool:

@@ -1,4 +1,8 @@
-"""Chooses the column of each meaning by its heading, and by whether such values stand in it."""
+"""Chooses the column of each meaning by its heading, and by whether such values stand in it.
+
+The bank's ids are taken by their heading alone: were their values looked at, two exports that overlap could differ, one
+read by the bank's ids and the other by hashes, and rows be stored twice.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from tocsin_cli.importing.mapping import Columns, Hints, Meaning
 from tocsin_cli.importing.sampling import Table, candidates
 from tocsin_kit.money import is_currency
 
-_MOSTLY, _HALF = 0.9, 0.5
+_HALF = 0.5
 #: Those that others are told by come first; a heading has one meaning.
 _ORDER = (
     *(Meaning.BALANCE, Meaning.AMOUNT, Meaning.DEBIT, Meaning.CREDIT, Meaning.DATE, Meaning.CURRENCY),
@@ -20,6 +24,8 @@ _ORDER = (
 )
 #: A second column stands in where the first is empty.
 _WITH_FALLBACK = frozenset((Meaning.AMOUNT, Meaning.CURRENCY, Meaning.MERCHANT, Meaning.DESCRIPTION))
+#: A date's format may be said, or complained of; ids may stand in rows that were not looked at.
+_BY_HEADING_ALONE = frozenset((Meaning.DATE, Meaning.ID))
 
 
 class ColumnChooser:
@@ -47,8 +53,8 @@ class ColumnChooser:
         names = [name for name in candidates(self._table.headings, meaning, words) if name not in self._taken]
         fitting = [name for name in names if self._fits(meaning, self._table.values(name))]
         chosen = fitting[:1]
-        if not chosen and meaning is Meaning.DATE:
-            chosen = names[:1]  # its format may be said, or complained of
+        if not chosen and meaning in _BY_HEADING_ALONE:
+            chosen = names[:1]
         for name in fitting[1:] if meaning in _WITH_FALLBACK else ():
             if len(self._table.values(*chosen, name)) > len(self._table.values(*chosen)):
                 chosen.append(name)
@@ -75,8 +81,6 @@ class ColumnChooser:
             case Meaning.DIRECTION:
                 known = headings.MONEY_OUT | headings.MONEY_IN
                 return bool(values) and all(value.casefold() in known for value in values)
-            case Meaning.ID:
-                return len(set(values)) == len(values) >= _MOSTLY * len(self._table.rows) > 0
         return bool(values)
 
     def _wants_direction(self) -> bool:

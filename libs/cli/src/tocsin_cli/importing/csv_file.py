@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from io import StringIO
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -14,10 +12,11 @@ from tocsin.alerts.v1 import fact_pb2
 from tocsin_cli.importing import headings, texts
 from tocsin_cli.importing.amounts import negated, read_amount, without_sign
 from tocsin_cli.importing.days import DayReader, read_day
-from tocsin_cli.importing.identity import Repeats, bank_id, identified, stable_id
+from tocsin_cli.importing.identity import Repeats, bank_id, id_within, identified, stable_id
 from tocsin_cli.importing.mapping import Mapping, Meaning, Sign
 from tocsin_cli.importing.opening import Unreadable, text_of
 from tocsin_cli.importing.ordering import Dated, oldest_first
+from tocsin_cli.importing.records import Record, numbered
 from tocsin_cli.importing.rows import Reading, Refusal, Row, Wrong
 
 #: Told how many lines were read, now and then.
@@ -37,7 +36,7 @@ class Whose:
 
 def read_csv(content: bytes, mapping: Mapping, whose: Whose, repeats: Repeats, on_progress: OnProgress) -> Reading:
     """The file's transactions, oldest first, and the accounts that its balances are of. Raises Unreadable."""
-    records = _numbered(text_of(content, mapping.encoding), mapping.delimiter)
+    records = numbered(text_of(content, mapping.encoding), mapping.delimiter)
     heading = _heading(records, mapping)
     reader = _RowReader(heading, mapping, whose)
     dated: list[Dated] = []
@@ -46,6 +45,8 @@ def read_csv(content: bytes, mapping: Mapping, whose: Whose, repeats: Repeats, o
         if record == heading:  # exports that were joined have more than one
             continue
         try:
+            if isinstance(record, Wrong):
+                raise record
             dated.append(reader.read(line, record))
         except Wrong as wrong:
             refused.append(wrong.at(line))
@@ -70,30 +71,16 @@ def first_rows(heading: Sequence[str], records: Sequence[Sequence[str]], mapping
     return [read(record) for record in records]
 
 
-def _numbered(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The records that hold anything, each with the line it begins on. Raises Unreadable."""
-    reader, line = csv.reader(StringIO(text, newline=""), delimiter=delimiter), 1
-    while True:
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise Unreadable(f"line {line}: cannot be read as CSV: {error}") from error
-        if any(record) and any(map(str.strip, record)):
-            yield line, record
-        line = reader.line_num + 1
-
-
-def _heading(records: Iterator[tuple[int, list[str]]], mapping: Mapping) -> list[str]:
+def _heading(records: Iterator[tuple[int, Record | Wrong]], mapping: Mapping) -> list[str]:
     """The row with all the headings that the mapping names. Raises Unreadable with those that are missing."""
     wanted = {name for meaning in Meaning for name in mapping.columns.of(meaning)}
     closest: list[str] = []
     for line, record in records:
-        cells = [cell.strip() for cell in record]
-        if wanted <= set(cells):
-            return record
-        closest = max(closest, cells, key=lambda each: len(wanted & set(each)))
+        if not isinstance(record, Wrong):
+            cells = [cell.strip() for cell in record]
+            if wanted <= set(cells):
+                return record
+            closest = max(closest, cells, key=lambda each: len(wanted & set(each)))
         if line > _MOST_PREAMBLE:
             break
     missing = ", ".join(sorted(wanted - set(closest)))
@@ -140,7 +127,7 @@ class _RowReader:
         else:
             fact.posted_at.FromDatetime(moment.instant)
         if own := self._cell(record, Meaning.ID):
-            fact.id = bank_id(account, own)
+            fact.id = bank_id(account, own) if self.mapping.id_is_said else id_within(account, own)
         return Dated(line, moment.order, fact)
 
     def _fitted(self, record: Sequence[str]) -> Sequence[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tocsin_cli.importing.choosing import ColumnChooser
-from tocsin_cli.importing.mapping import Hints, Mapping, make_mapping
+from tocsin_cli.importing.mapping import Hints, Mapping, Meaning, make_mapping
 from tocsin_cli.importing.opening import encoding_of, text_of
 from tocsin_cli.importing.sampling import Table, delimiter_of, table_of
 from tocsin_cli.importing.style import Style
@@ -43,6 +43,7 @@ def guess(content: bytes, hints: Hints) -> Guess:
             "sign": style.sign(),
             "currency": style.currency(),
             "columns": columns,
+            "id_is_said": bool(hints.columns.of(Meaning.ID)),
         }
     )
     return Guess(mapping, style.because, tuple(style.doubts), table)

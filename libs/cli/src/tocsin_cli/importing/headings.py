@@ -68,10 +68,7 @@ WORDS: Mapping[Meaning, Sequence[str]] = {
         *("auftragskonto", "kontonummer", "konto", "numero de compte", "compte", "cuenta", "rekening"),
         *("rekeningnummer", "conto", "product account"),
     ),
-    Meaning.ID: (
-        *("transaction id", "txn id", "trans id", "fitid", "transaction reference number"),
-        *("entry reference", "transaction no"),
-    ),
+    Meaning.ID: ("transaction id", "txn id", "trans id", "fitid", "transaction reference number"),
 }
 
 #: One of these in a longer heading makes the column an amount or a currency (`BILLING GROSS AMT`, `ORIGINAL CUR`) ...

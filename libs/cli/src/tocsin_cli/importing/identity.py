@@ -27,9 +27,14 @@ def stable_id(*parts: object) -> int:
 
 
 def bank_id(account_id: int, text: str) -> int:
-    """A transaction's id from the bank's: a whole number is the id, anything else is hashed with its account."""
+    """An id from the bank's: a whole number is the id, anything else is hashed with its account."""
     if len(text) < 20 and text.isascii() and text.isdigit() and 0 < int(text) < 2**63:
         return int(text)
+    return id_within(account_id, text)
+
+
+def id_within(account_id: int, text: str) -> int:
+    """A transaction's id from one that may be a running number of its account, which other accounts have too."""
     return stable_id("id", account_id, text)
 
 

@@ -138,6 +138,8 @@ class Mapping(BaseModel):
     sign: Sign
     currency: Currency
     columns: Columns
+    #: Whether a person says which column is the id: then a whole number is the id, else it may be a running number.
+    id_is_said: bool
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -225,7 +227,8 @@ def write_toml(mapping: Mapping) -> str:
     for meaning in Meaning:
         names = mapping.columns.of(meaning)
         value = _quoted(names[0] if names else "") if len(names) < 2 else f"[{', '.join(map(_quoted, names))}]"
-        lines.append(f"{meaning} = {value}")
+        comment = "  # said here, a whole number is the id as it is; guessed, it is hashed with its account"
+        lines.append(f"{meaning} = {value}{comment if names and meaning is Meaning.ID else ''}")
     return "\n".join(lines) + "\n"
 
 

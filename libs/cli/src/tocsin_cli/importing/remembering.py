@@ -35,6 +35,11 @@ class Answer:
     strangers: tuple[int, ...] = ()
 
 
+def state_of(file: Path) -> Path:
+    """Where it is kept what of a file is sent, unless something else is said."""
+    return file.with_name(f"{file.name}.import-state")
+
+
 @dataclass
 class Memory:
     """How many batches of each lane are done, and what the service refused of them. Written after every batch."""
@@ -44,7 +49,10 @@ class Memory:
 
     @classmethod
     def of(cls, path: Path, key: str, *, restart: bool) -> Memory:
-        """What `path` holds of a run with this key; nothing where it is of another or `restart`. Raises OSError."""
+        """What `path` holds of a run with this key; nothing where it is of another or `restart`.
+
+        Raises OSError, also where the file is no text and so of nothing that was ever kept here.
+        """
         memory = cls(path, _State(key=key) if restart else _read(path, key))
         memory._write()
         return memory
@@ -83,14 +91,16 @@ class Memory:
     def _write(self) -> None:
         """Replace the file whole, so that a crash leaves the old one or the new one."""
         beside = self.path.with_name(self.path.name + ".new")
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(self._state.model_dump_json())
         beside.replace(self.path)
 
 
 def _read(path: Path, key: str) -> _State:
     try:
-        found = _State.model_validate_json(path.read_text())
+        found = _State.model_validate_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise FileExistsError(f"{path} is no text and holds nothing of an import") from None
     except (FileNotFoundError, ValidationError):
         return _State(key=key)
     return found if found.key == key else _State(key=key)

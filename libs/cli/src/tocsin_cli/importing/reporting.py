@@ -18,6 +18,7 @@ from tocsin_cli.importing.texts import short
 from tocsin_cli.show import console, say, table
 
 _SHOWN_REFUSALS, _SHOWN_ROWS, _SHOWN_VALUES = 20, 3, 3
+_REPORT_HEADING = ("line", "field", "value", "why")
 _DELIMITERS = {"\t": "tab", " ": "space"}
 
 
@@ -80,6 +81,8 @@ def _how(meaning: Meaning, guess: Guess) -> str:
             return _with_reason(reading, because.get("sign", ""))
         case Meaning.ACCOUNT:
             return "hashed to an account id"
+        case Meaning.ID:
+            return "a whole number is the id" if mapping.id_is_said else "hashed with its account"
     return ""
 
 
@@ -140,11 +143,32 @@ def show_tally(name: str, tally: Tally, repeats: Repeats, *, only_checked: bool)
     )
 
 
+def report_of(file: Path) -> Path:
+    """Where a file's refused rows are written unless something else is said."""
+    return file.with_name(f"{file.name}.refused.csv")
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is one that `write_refused` wrote. Raises OSError."""
+    if not path.is_file():
+        return False  # a pipe could be read only once
+    with path.open("rb") as file:
+        return file.readline().strip() == ",".join(_REPORT_HEADING).encode()
+
+
 def write_refused(report: Path, refused: Sequence[Refusal]) -> None:
-    """Write every refused row to a file that only its owner may read; an older one is emptied. Raises OSError."""
-    if not refused and not report.exists():
+    """Write every refused row to a file that only its owner may read; an older one is emptied.
+
+    Raises OSError, also where another file than such a one has the report's name.
+    """
+    exists = report.exists()
+    if not refused and not exists:
         return
-    with os.fdopen(os.open(report, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", newline="") as file:
+    if exists and report.stat().st_size and not is_report(report):
+        raise FileExistsError(f"{report} is no report of refused rows and is left as it is")
+    with os.fdopen(os.open(report, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", -1, "utf-8", newline="") as file:
+        if report.is_file():  # and not /dev/null
+            os.fchmod(file.fileno(), 0o600)
         writer = csv.writer(file)
-        writer.writerow(("line", "field", "value", "why"))
+        writer.writerow(_REPORT_HEADING)
         writer.writerows((each.line, each.field, each.value, each.why) for each in refused)

@@ -23,8 +23,8 @@ from tocsin_cli.importing.mapping import Hints, Mapping, MappingError, Meaning, 
 from tocsin_cli.importing.ofx_file import read_ofx
 from tocsin_cli.importing.opening import Format, Source, Unreadable, format_of, open_source
 from tocsin_cli.importing.progress import bar, counting
-from tocsin_cli.importing.remembering import Memory
-from tocsin_cli.importing.reporting import Tally, show_guess, show_refused, show_tally, write_refused
+from tocsin_cli.importing.remembering import Memory, state_of
+from tocsin_cli.importing.reporting import Tally, report_of, show_guess, show_refused, show_tally, write_refused
 from tocsin_cli.importing.rows import Reading, Refusal
 from tocsin_cli.settings import CliSettings
 from tocsin_cli.show import complain, say
@@ -112,8 +112,8 @@ def _prepare(source: Source, wishes: Wishes, target: str) -> Prepared:
         reading=reading,
         stages=stages(reading.rows),
         key=sha256(repr([*told, batches.MOST_ROWS, batches.LANES]).encode()).hexdigest(),
-        report=wishes.report or source.path.with_name(f"{source.name}.refused.csv"),
-        state=wishes.state or source.path.with_name(f"{source.name}.import-state"),
+        report=wishes.report or report_of(source.path),
+        state=wishes.state or state_of(source.path),
     )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from itertools import islice
 
 from tocsin_cli.importing import headings
 from tocsin_cli.importing.mapping import Hints, Meaning
 from tocsin_cli.importing.opening import Unreadable
+from tocsin_cli.importing.records import good, numbered
 
 AMOUNTS = (Meaning.AMOUNT, Meaning.DEBIT, Meaning.CREDIT)
 _DELIMITERS = (",", ";", "\t", "|")
@@ -45,13 +44,13 @@ def delimiter_of(text: str, hints: Hints) -> str:
     for each, records in heads.items():
         if any(_is_heading(record, hints) for record in records[:_MOST_PREAMBLE]):
             return each
-    return max(heads, key=lambda each: Counter(map(len, heads[each])).most_common(1)[0][0])
+    return max(heads, key=lambda each: _usual_width(heads[each]))
 
 
 def table_of(text: str, delimiter: str, hints: Hints) -> Table:
     """The headings and the sample. Raises Unreadable where no row heads a date and an amount."""
-    records = _records(text, delimiter)
-    head = [record for record in islice(records, _MOST_PREAMBLE) if any(record)]
+    records = good(numbered(text, delimiter))
+    head = list(islice(records, _MOST_PREAMBLE))
     place = next((place for place, record in enumerate(head) if _is_heading(record, hints)), None)
     if place is None:
         raise Unreadable(
@@ -60,18 +59,15 @@ def table_of(text: str, delimiter: str, hints: Hints) -> Table:
         )
     step = max(1, text.count("\n") // _SAMPLE)
     rows = [*head[place + 1 :], *(record for number, record in enumerate(records) if number % step == 0)]
-    return Table([cell.strip() for cell in head[place]], [row for row in rows if any(row) and row != head[place]])
-
-
-def _records(text: str, delimiter: str) -> Iterator[list[str]]:
-    try:
-        yield from csv.reader(StringIO(text, newline=""), delimiter=delimiter)
-    except csv.Error as error:
-        raise Unreadable(f"cannot be read as CSV: {error}") from error
+    return Table([cell.strip() for cell in head[place]], [row for row in rows if row != head[place]])
 
 
 def _head(text: str, delimiter: str) -> list[list[str]]:
-    return [record for record in islice(_records(text, delimiter), _MOST_PREAMBLE * 2) if any(record)]
+    return list(islice(good(numbered(text, delimiter)), _MOST_PREAMBLE * 2))
+
+
+def _usual_width(records: Sequence[Sequence[str]]) -> int:
+    return next((width for width, _ in Counter(map(len, records)).most_common(1)), 0)
 
 
 def _is_heading(record: Sequence[str], hints: Hints) -> bool:

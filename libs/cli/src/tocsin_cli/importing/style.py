@@ -9,14 +9,17 @@ from decimal import Decimal
 from itertools import pairwise
 
 from tocsin_cli.importing import headings
-from tocsin_cli.importing.amounts import DecimalMark, decimal_mark_of, read_amount
+from tocsin_cli.importing.amounts import DecimalMark, decimal_mark_of, may_be_thousands, read_amount
 from tocsin_cli.importing.days import day_first, fitting_formats, in_order, month_first
 from tocsin_cli.importing.mapping import Columns, Hints, Meaning, Sign
 from tocsin_cli.importing.opening import Unreadable
 from tocsin_cli.importing.sampling import AMOUNTS, Table, cell
+from tocsin_cli.importing.texts import short
 from tocsin_kit.money import is_currency
 
 _MANY, _HALF = 0.75, 0.5
+#: Fewer amounts, or amounts that agree less, do not tell by their number which sign is money out.
+_ENOUGH, _CLEAR = 10, 0.9
 _SYMBOLS = {"$": "USD", "£": "GBP", "€": "EUR", "¥": "JPY", "₹": "INR"}
 _MONTH_FIRST_CURRENCIES = frozenset(("USD",))
 #: Rows that follow each other, whose balances are looked at.
@@ -32,11 +35,18 @@ class Style:
         self.doubts: list[str] = []
         amounts = [value for meaning in AMOUNTS for value in self._values(meaning)]
         self._amounts = amounts
-        self.mark: DecimalMark = hints.decimal_mark or decimal_mark_of(amounts) or ("," if delimiter == ";" else ".")
+        self.mark = hints.decimal_mark or self._decide_mark()
         self._currency, self._why_currency = self._decide_currency()
 
     def _values(self, meaning: Meaning) -> list[str]:
         return self._table.values(*self._columns.of(meaning))
+
+    def _decide_mark(self) -> DecimalMark:
+        """The mark before cents; where no amount has any, the country's, which may be wrong about `1.200`."""
+        seen = decimal_mark_of(self._amounts)
+        if seen is None and (unclear := next(filter(may_be_thousands, self._amounts), None)) is not None:
+            self.doubts.append(f"{short(unclear)} may be a whole amount or have decimals: say --decimal-mark . or ,")
+        return seen or ("," if self._delimiter == ";" else ".")
 
     def currency(self) -> str:
         """The currency of rows that name none."""
@@ -88,7 +98,7 @@ class Style:
 
     def sign(self) -> Sign:
         """By the running balance where there is one, else by whose the file is and which sign is the usual one."""
-        amounts = [read_amount(text, self.mark) for text in self._values(Meaning.AMOUNT)]
+        amounts = self._amounts_by_sign()
         if self._hints.sign or not amounts or self._columns.of(Meaning.DIRECTION):
             return self._hints.sign or Sign.ACCOUNT
         if (by_balance := self._sign_by_balance()) is not None:
@@ -96,15 +106,23 @@ class Style:
             return by_balance
         return self._sign_by_count(amounts)
 
-    def _sign_by_count(self, amounts: Sequence[str | None]) -> Sign:
-        positive = sum(not amount.startswith("-") for amount in amounts if amount)
+    def _amounts_by_sign(self) -> list[str]:
+        """The amounts of which the sign decides whether they went out: no zeros, none with CR or DR."""
+        texts = self._values(Meaning.AMOUNT)
+        both = [(read_amount(each, self.mark), read_amount(each, self.mark, reversed_=True)) for each in texts]
+        return [amount for amount, turned in both if amount is not None and amount != turned]
+
+    def _sign_by_count(self, amounts: Sequence[str]) -> Sign:
+        """By which sign most have; doubted where they are few or of both signs, or positive and of no card."""
+        positive = sum(not amount.startswith("-") for amount in amounts)
         self.because["sign"] = f"{positive} of {len(amounts)} amounts looked at are positive"
-        if any(headings.words_of(name) & headings.CARD_WORDS for name in self._table.headings):
-            return Sign.REVERSED if positive > len(amounts) * _HALF else Sign.ACCOUNT
-        if positive > len(amounts) * _MANY:
+        of_card = any(headings.words_of(name) & headings.CARD_WORDS for name in self._table.headings)
+        sign = Sign.REVERSED if positive > len(amounts) * (_HALF if of_card else _MANY) else Sign.ACCOUNT
+        agreeing = max(positive, len(amounts) - positive)
+        is_clear = len(amounts) >= _ENOUGH and agreeing >= len(amounts) * _CLEAR
+        if not is_clear or (sign is Sign.REVERSED and not of_card):
             self.doubts.append("amounts may be money out (--sign reversed) or money in (--sign account): say which")
-            return Sign.REVERSED
-        return Sign.ACCOUNT
+        return sign
 
     def _sign_by_balance(self) -> Sign | None:
         """Which sign leads from one balance to the next, whichever way the file goes; None where neither does."""
