@@ -1,5 +1,6 @@
 """Receipts: once each, in any order, and what they do to addresses."""
 
+import asyncio
 import itertools
 import json
 from dataclasses import replace
@@ -238,3 +239,22 @@ async def test_an_event_with_text_that_no_column_takes_costs_none_of_the_others(
     rows = await bench.rows("SELECT event, details ->> 'detail' AS detail FROM receipts ORDER BY event")
     assert [tuple(row) for row in rows] == [("delivered", "delivered"), ("failed", "bounce 550  ?")]
     assert await bench.rows("SELECT 1 FROM dead_letters") == []
+
+
+async def test_a_call_is_counted_also_when_its_receipt_is_faster_than_its_answer(benches: MakeBench) -> None:
+    way = ScriptedWay(Channel.EMAIL, (BreakerKey("sendgrid", "key"),), block=asyncio.Event())
+    bench = await benches(way)
+    await bench.profile()
+    await bench.intake.take_in([bench.firing()])
+    working = asyncio.create_task(bench.lane.run(bench.stopping))
+    await asyncio.wait_for(way.begun.acquire(), 20)
+    await bench.callbacks.take_in([_sendgrid(bench, _event((await bench.delivery()).id, "delivered"))])
+    assert way.block is not None
+    way.block.set()
+    bench.stopping.set()
+    await asyncio.wait_for(working, 20)
+    assert (await bench.delivery()).status == "delivered"
+    counted = {"provider": "sendgrid", "outcome": "accepted"}
+    assert bench.metrics.get_sample_value("tocsin_provider_attempts_total", counted) == 1
+    duration = "notification_delivery_duration_seconds_count"
+    assert bench.metrics.get_sample_value(duration, {"channel": "email"}) == 1

@@ -52,7 +52,8 @@ class Result:
 @dataclass(frozen=True)
 class _Written:
     changes: Sequence[DeliveryChange]
-    moved: Sequence[tuple[Result, Settlement]]
+    answered: Sequence[tuple[Result, Settlement]]
+    """Of attempts that count still, also where a receipt was faster and led the delivery on."""
     segments: int
     """SMS segments that are sent by it."""
 
@@ -120,7 +121,8 @@ class Recorder:
             settled = await self._rightful(connection, settled_as)
             await lock_before_ending(connection, [one.key for _, one in settled if one.status in _ENDED_UNTOLD])
             written = await settle(connection, [settlement for _, settlement in settled], now)
-            moved = [pair for pair in settled if pair[1].key.id in written and written[pair[1].key.id].moves]
+            answered = [pair for pair in settled if pair[1].key.id in written]
+            moved = [pair for pair in answered if written[pair[1].key.id].moves]
             await suppress(connection, self._suppressions(settled), "provider", now)
             failed = [one.key for _, one in moved if one.status in _ENDED_UNTOLD]
             released = await release_members(connection, failed, now)
@@ -128,14 +130,14 @@ class Recorder:
             changes += [change_of(delivery, DeliveryState.PENDING, None, now) for delivery in released]
             await self._announcer.add(connection, changes, now)
             segments = sum(one.segments_sent or 0 for one in written.values())
-            return _Written(changes, moved, segments), await self._board.write(connection)
+            return _Written(changes, answered, segments), await self._board.write(connection)
 
         written, breakers = await in_transaction(self._engine, work)
         self._board.wrote(breakers)
         self._announcer.wrote(written.changes)
         if written.segments:
             self._metrics.sms_segments.inc(written.segments)
-        for result, settlement in written.moved:
+        for result, settlement in written.answered:
             self._count(result, settlement)
 
     async def _apply_waiting(self, settled: Sequence[tuple[Result, Settlement]]) -> None:
