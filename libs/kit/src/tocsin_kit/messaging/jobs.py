@@ -22,7 +22,7 @@ from tocsin_kit.messaging.consumer import Consumer, Message, Verdict
 from tocsin_kit.messaging.publisher import Outgoing
 from tocsin_kit.messaging.streams import JOB_SERVICES
 from tocsin_kit.postgres.engine import in_transaction
-from tocsin_kit.postgres.outbox import Outbox
+from tocsin_kit.postgres.outbox import JOB_EVENTS, Outbox
 from tocsin_kit.transient import is_transient
 
 #: How many jobs of a class one replica works on side by side (scheduling page).
@@ -77,7 +77,7 @@ class _Report:
         )
         message.at.FromDatetime(now)
         row = Outgoing(
-            work_class=self.order.work_class,
+            work_class=JOB_EVENTS,
             subject=EVENTS_SUBJECT,
             message_id=f"{self.order.id}:{self.order.attempt}:{next(iter(event))}:{self.number}",
             payload=message.SerializeToString(deterministic=True),

@@ -37,8 +37,10 @@ from tocsin_kit.clock import Clock
 from tocsin_kit.loops import Bell, Loop
 from tocsin_kit.messaging.publisher import Outgoing, Publisher
 
-#: The lanes, most urgent first.
-CLASSES = ("realtime", "user", "periodic", "bills")
+#: What jobs tell of themselves waits behind nothing: a run's end is not to come after all it has fired.
+JOB_EVENTS = "job-events"
+#: The lanes, each with a relay of its own: the classes of work, most urgent first, and one for jobs' events.
+LANES = ("realtime", "user", "periodic", "bills", JOB_EVENTS)
 _BATCH = 200
 _POLL = timedelta(seconds=1)  # rows of this process ring the bell; the poll finds those of a killed one
 
@@ -81,7 +83,7 @@ class Outbox:
     @classmethod
     def on(cls, table: Table, activity: Activity, service: str) -> Outbox:
         """The outbox on `table` of `service`."""
-        return cls(table, activity, service, {lane: Bell(activity) for lane in CLASSES})
+        return cls(table, activity, service, {lane: Bell(activity) for lane in LANES})
 
     async def add(self, connection: AsyncConnection, rows: Sequence[Outgoing], at: datetime) -> None:
         """Write `rows` in the caller's transaction. After its commit the caller calls `wrote`."""
@@ -194,5 +196,5 @@ def relays(
             wake=outbox.bells[lane],
             poll=_POLL,
         )
-        for lane in CLASSES
+        for lane in LANES
     ]

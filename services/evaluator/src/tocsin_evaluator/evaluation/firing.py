@@ -26,6 +26,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     not_,
     null,
     or_,
@@ -163,17 +164,39 @@ def _own_trace(firing_id: ColumnElement[Any], run: ColumnElement[str]) -> Column
     return literal("00-", Text).concat(trace_id).concat("-").concat(func.right(trace_id, 16)).concat(flags)
 
 
-def _written(kind: Kind, picked: CTE, claimed: CTE, own_traces: bool) -> CTE:
-    """The firings, with everything the dispatcher will be told, as of now."""
+def _made(picked: CTE, claimed: CTE, own_traces: bool) -> CTE:
+    """The firings to write: the picked ones whose occurrence was claimed, each with its id and its trace.
+
+    A full join is done by hash or merge only. The planner expects one row of each side, whatever comes, and would join
+    them in a nested loop: 30 s for 15,000 firings. The fence keeps the filter from making an inner join of it.
+    """
     c = picked.c
-    traceparent: ColumnElement[str] = c.traceparent
-    tracestate: ColumnElement[str] = c.tracestate
+    same = and_(c.partner_id == claimed.c.partner_id, c.alert_id == claimed.c.alert_id, c.key == claimed.c.key)
+    both = (
+        select(picked, claimed.c.firing_id)
+        .select_from(claimed.join(picked, same, full=True))
+        .offset(literal_column("0"))
+        .subquery("both")
+    )
+    traceparent: ColumnElement[str] = both.c.traceparent
+    tracestate: ColumnElement[str] = both.c.tracestate
     if own_traces:
-        traceparent = _own_trace(claimed.c.firing_id, c.traceparent)
-        tracestate = literal("tocsin=", Text).concat(func.substr(c.traceparent, 4, 49))
+        traceparent = _own_trace(both.c.firing_id, both.c.traceparent)
+        tracestate = literal("tocsin=", Text).concat(func.substr(both.c.traceparent, 4, 49))
+    others = [each for each in both.c if each.name not in ("traceparent", "tracestate")]
+    return (
+        select(*others, traceparent.label("traceparent"), tracestate.label("tracestate"))
+        .where(both.c.firing_id.is_not(None))
+        .cte("made")
+    )
+
+
+def _written(kind: Kind, made: CTE) -> CTE:
+    """The firings, with everything the dispatcher will be told, as of now."""
+    c = made.c
     values: dict[str, ColumnElement[Any]] = {
         "partner_id": c.partner_id,
-        "id": claimed.c.firing_id,
+        "id": c.firing_id,
         "user_id": c.user_id,
         "alert_id": c.alert_id,
         "kind": literal(kind.name, Text),
@@ -189,38 +212,24 @@ def _written(kind: Kind, picked: CTE, claimed: CTE, own_traces: bool) -> CTE:
         "locale": c.locale,
         "profile_version": c.profile_version,
         "fired_at": _AT,
-        "traceparent": traceparent,
-        "tracestate": tracestate,
+        "traceparent": c.traceparent,
+        "tracestate": c.tracestate,
     }
-    same = and_(c.partner_id == claimed.c.partner_id, c.alert_id == claimed.c.alert_id, c.key == claimed.c.key)
-    rows = (
-        select(*[value.label(name) for name, value in values.items()])
-        .select_from(claimed.join(picked, same))
-        .where(claimed.c.firing_id.is_not(None))
-    )
-    returned = ("partner_id", "id", "alert_id", "traceparent", "tracestate", "occurrence_key")
-    return (
-        insert(firings)
-        .from_select(list(values), rows)
-        .returning(*[firings.c[name] for name in returned])
-        .cte("written")
-    )
+    rows = select(*[value.label(name) for name, value in values.items()])
+    return insert(firings).from_select(list(values), rows).returning(firings.c.id).cte("written")
 
 
-def _counters(kind: Kind, picked: CTE, written: CTE) -> CTE:
+def _counters(kind: Kind, made: CTE) -> CTE:
     """What the alerts' own rows remember of their firings."""
-    w, c = written.c, picked.c
-    same = and_(c.partner_id == w.partner_id, c.alert_id == w.alert_id, c.key == w.occurrence_key)
     told = (
         select(
-            w.partner_id,
-            w.alert_id,
+            made.c.partner_id,
+            made.c.alert_id,
             func.count().label("n"),
-            func.max(c.version).label("version"),
-            func.max(c.quiet_until).label("quiet_until"),
+            func.max(made.c.version).label("version"),
+            func.max(made.c.quiet_until).label("quiet_until"),
         )
-        .select_from(written.join(picked, same))
-        .group_by(w.partner_id, w.alert_id)
+        .group_by(made.c.partner_id, made.c.alert_id)
         .cte("told")
     )
     values: dict[str, object] = {"last_triggered_at": _AT, "trigger_count": alerts.c.trigger_count + told.c.n}
@@ -248,20 +257,20 @@ def _rearmed(hit: CTE) -> CTE:
     )
 
 
-def _announced(written: CTE) -> CTE:
+def _announced(made: CTE) -> CTE:
     """A pointer per firing for the relay, which reads and encodes the firings of a batch at once."""
-    w = written.c
+    c = made.c
     values: dict[str, ColumnElement[Any]] = {
         "class": bindparam("work_class", type_=Text),
         "subject": literal("tocsin.firings.", Text).concat(bindparam("work_class", type_=Text)),
-        "message_id": cast(w.id, Text),
-        "partner_id": w.partner_id,
-        "firing_id": w.id,
-        "traceparent": w.traceparent,
-        "tracestate": w.tracestate,
+        "message_id": cast(c.firing_id, Text),
+        "partner_id": c.partner_id,
+        "firing_id": c.firing_id,
+        "traceparent": c.traceparent,
+        "tracestate": c.tracestate,
         "created_at": _AT,
     }
-    rows = select(*[value.label(name) for name, value in values.items()]).order_by(w.partner_id, w.id)
+    rows = select(*[value.label(name) for name, value in values.items()]).order_by(c.partner_id, c.firing_id)
     return insert(outbox).from_select(list(values), rows).returning(outbox.c.id).cte("announced")
 
 
@@ -277,11 +286,11 @@ def firing_statement(name: KindName, scope: Scope, *, own_traces: bool) -> Selec
     hit = _hit(kind, scope)
     picked = _picked(kind, hit)
     claimed = _claimed(picked)
-    written = _written(kind, picked, claimed, own_traces)
-    others: Sequence[CTE] = [_counters(kind, picked, written), _announced(written)]
+    made = _made(picked, claimed, own_traces)
+    others: Sequence[CTE] = [_written(kind, made), _counters(kind, made), _announced(made)]
     if kind.rearms is not None:
         others = [*others, _rearmed(hit)]
-    return select(func.count().label("fired")).select_from(written).add_cte(*others)
+    return select(func.count().label("fired")).select_from(made).add_cte(*others)
 
 
 @cache

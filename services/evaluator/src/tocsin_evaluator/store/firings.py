@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select, text, tuple_
+from sqlalchemy import BigInteger, Row, Select, Uuid, and_, bindparam, column, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tocsin_evaluator.model.alerts import StoredFiring
@@ -54,10 +56,19 @@ def _firing(row: Row[*tuple[Any, ...]]) -> StoredFiring:
     )
 
 
+@cache
+def _of_keys() -> Select[*tuple[Any, ...]]:
+    arrays = [bindparam("partner_ids", type_=ARRAY(BigInteger)), bindparam("ids", type_=ARRAY(Uuid))]
+    shape = [column("partner_id", BigInteger), column("id", Uuid)]
+    asked = func.unnest(*arrays).table_valued(*shape, name="asked").render_derived()
+    same = and_(firings.c.partner_id == asked.c.partner_id, firings.c.id == asked.c.id)
+    return select(*_COLUMNS).select_from(asked.join(firings, same))
+
+
 async def of_keys(connection: AsyncConnection, keys: Sequence[tuple[int, UUID]]) -> list[StoredFiring]:
     """Firings by (partner, id), by primary key; those that are gone are left out."""
-    rows = await connection.execute(select(*_COLUMNS).where(tuple_(firings.c.partner_id, firings.c.id).in_(keys)))
-    return [_firing(row) for row in rows]
+    arrays = {"partner_ids": [partner for partner, _ in keys], "ids": [id_ for _, id_ in keys]}
+    return [_firing(row) for row in await connection.execute(_of_keys(), arrays)]
 
 
 async def page(

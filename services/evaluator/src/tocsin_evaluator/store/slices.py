@@ -28,16 +28,15 @@ _BEGIN = text("""
 INSERT INTO sweeps (run_id, kind, cut_at) VALUES (:run_id, :kind, :at) ON CONFLICT DO NOTHING
 """)
 
-# An index-only scan of alerts_by_user. Users are kept whole; a slice ends with the user that fills it.
+# One index-only scan of alerts_by_user. Users are kept whole: all alerts of one have the rank of their first.
 CUT = text("""
 INSERT INTO sweep_slices (run_id, kind, partner_id, user_from, user_to, alerts, traceparent)
-SELECT :run_id, :kind, partner_id, min(user_id), max(user_id), sum(n), CAST(:traceparent AS text)
+SELECT :run_id, :kind, partner_id, min(user_id), max(user_id), count(*), CAST(:traceparent AS text)
 FROM (
-  SELECT partner_id, user_id, n,
-         div(sum(n) OVER (PARTITION BY partner_id ORDER BY user_id) - n, CAST(:size AS bigint)) AS number
-  FROM (SELECT partner_id, user_id, count(*) AS n FROM alerts
-        WHERE kind = :kind AND active AND deleted_at IS NULL GROUP BY partner_id, user_id) AS users
-) AS numbered
+  SELECT partner_id, user_id,
+         (rank() OVER (PARTITION BY partner_id ORDER BY user_id) - 1) / CAST(:size AS bigint) AS number
+  FROM alerts WHERE kind = :kind AND active AND deleted_at IS NULL
+) AS ranked
 GROUP BY partner_id, number
 ORDER BY partner_id, number
 """)
