@@ -37,7 +37,8 @@ _POST = "/tocsin.alerts.v1.FactService/PostTransactions"
 
 Call = Callable[[bytes], Awaitable[bytes]]
 
-# Per user an account, a derived grocery budget, a limit of 500 and a merchant alert that matches nobody.
+# Per user an account, a derived grocery budget, a limit of 500, a merchant alert that matches nobody, and two purchases
+# of the past: a bank that has run for a day has more.
 _FILL = (
     """
 INSERT INTO people (partner_id, user_id, time_zone, currency, locale, content_hash, as_of, version)
@@ -69,6 +70,14 @@ INSERT INTO alerts (partner_id, user_id, kind, name, pattern, pattern_norm, matc
 SELECT 1, n, 'merchant_name', 'Nobody', 'nobody', 'nobody', 'contains', 'immediate',
        1, $1, '{email}', false, true, true, 0, 0, 0, 0, $1, $1
   FROM generate_series(1, $2::bigint) n
+""",
+    """
+INSERT INTO transactions (partner_id, id, user_id, account_id, purchase_id, purchase_on, amount, currency, merchant,
+                          merchant_norm, description, category, posted_on, posted_at, backfill, status, is_estimate,
+                          as_of, version, received_at)
+SELECT 1, 1000000000 + n, (n - 1) % $2::bigint + 1, (n - 1) % $2::bigint + 1, 1000000000 + n, day, -12, 'USD', 'Diner',
+       'diner', '', 'food', day, day + time '12:00', true, 'posted', false, $1, 1, $1
+  FROM generate_series(1, $2::bigint * 2) n, date_trunc('day', $1::timestamptz - n % 60 * interval '1 day') day
 """,
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -22,7 +22,7 @@ from tocsin_kit.rpc.stages.access import Access
 from tocsin_kit.rpc.stages.deadline import deadline
 from tocsin_kit.rpc.stages.failures import failures
 from tocsin_kit.rpc.stages.metering import Metering
-from tocsin_kit.rpc.stages.stage import Call, Method, Proceed, Stage, scopes_of
+from tocsin_kit.rpc.stages.stage import Call, Method, Stage, scopes_of
 from tocsin_kit.rpc.stages.tracing import Tracing
 from tocsin_kit.rpc.stages.validation import Validation
 from tocsin_kit.rpc.tokens import TokenVerifier
@@ -74,15 +74,15 @@ class GrpcServer:
             Access(verifier),
             Validation(),
         )
-        self._interceptor = _Staged(stages, _methods(registrations))
+        self._staged = _Staged(stages, _methods(registrations))
         self._server: grpc.aio.Server | None = None
         self._draining: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Return when calls are answered. Raises OSError when the port is taken."""
-        server = grpc.aio.server(interceptors=[self._interceptor], options=self._arguments)
+        server = grpc.aio.server(options=self._arguments)
         for registration in self._registrations:
-            registration.add_to_server(registration.servicer, server)
+            registration.add_to_server(registration.servicer, self._staged.before(server))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [registration.service_descriptor.full_name for registration in self._registrations]
         if self._reflection:
@@ -123,46 +123,81 @@ def _methods(registrations: Sequence[Registration]) -> dict[str, Method]:
     return {ours.path: ours for ours, _ in methods}
 
 
-class _Staged(grpc.aio.ServerInterceptor):
-    """Puts the stages around the handlers of our methods; others (health, reflection) are left as they are."""
+class _Staged:
+    """Puts the stages around the handlers of our methods, once and for all: an interceptor would be asked at every
+    call, which costs as much as three stages."""
 
     def __init__(self, stages: Sequence[Stage], methods: dict[str, Method]) -> None:
         self._stages, self._methods = stages, methods
-        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
-    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        path = handler_call_details.method
-        if path in self._wrapped:
-            return self._wrapped[path]
-        handler = await continuation(handler_call_details)
-        method = self._methods.get(path)
-        if handler is None or method is None:
-            return handler
-        self._wrapped[path] = grpc.unary_unary_rpc_method_handler(
-            self._behaviour(method, handler.unary_unary),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
-        return self._wrapped[path]
+    def before(self, server: grpc.aio.Server) -> grpc.aio.Server:
+        """The server as a generated `add_...Servicer_to_server` sees it."""
+        return cast(grpc.aio.Server, _Registrar(server, self))
 
-    def _behaviour(self, method: Method, handler: Handler) -> Any:
+    def around(self, path: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+        """The handler of a method with the stages around it, the first outermost."""
+        method = self._methods[path]
+        inmost = cast(Handler, handler.unary_unary)
+
+        async def handle(call: Call) -> Message:
+            return await inmost(call.request, call.context)
+
+        step: Callable[[Call], Awaitable[Message]] = handle
+        for stage in reversed(self._stages):
+            step = _stepping(stage, step)
+
         async def behaviour(request: Message, context: Context) -> Message:
-            call = Call(method, request, _text_metadata(context), context)
             try:
-                return await _through(self._stages, call, lambda: handler(request, context))
+                return await step(Call(method, request, _text_metadata(context), context))
             except TocsinError as error:
                 status = to_status(error)
                 details = ((DETAILS_KEY, status.SerializeToString()),)
                 return await context.abort(error.code, error.message, details)
 
-        return behaviour
+        return grpc.unary_unary_rpc_method_handler(
+            behaviour,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
 
 
-async def _through(stages: Sequence[Stage], call: Call, handle: Proceed) -> Message:
-    """The answer of `handle`, with the stages around it, the first outermost."""
-    if not stages:
-        return await handle()
-    return await stages[0](call, lambda: _through(stages[1:], call, handle))
+def _stepping(stage: Stage, inner: Callable[[Call], Awaitable[Message]]) -> Callable[[Call], Awaitable[Message]]:
+    return lambda call: stage(call, lambda: inner(call))
+
+
+@dataclass(frozen=True)
+class _Registrar:
+    """Takes the handlers that generated code adds to a server."""
+
+    server: grpc.aio.Server
+    staged: _Staged
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Add them with the stages around each method's."""
+        self.server.add_generic_rpc_handlers([_StagedHandlers(each, self.staged) for each in handlers])
+
+    def add_registered_method_handlers(
+        self, service_name: str, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        """The same handlers once more, for servers that look them up by name; grpc.aio's does not."""
+
+
+class _StagedHandlers(grpc.GenericRpcHandler):
+    """Answers which handler serves a method, wrapped at its first call."""
+
+    def __init__(self, inner: grpc.GenericRpcHandler, staged: _Staged) -> None:
+        self._inner, self._staged = inner, staged
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler; None where the method is not of this service."""
+        path = handler_call_details.method
+        if path in self._wrapped:
+            return self._wrapped[path]
+        handler = self._inner.service(handler_call_details)
+        if handler is not None:
+            self._wrapped[path] = self._staged.around(path, handler)
+        return self._wrapped.get(path)
 
 
 def _text_metadata(context: Context) -> dict[str, str]:

@@ -64,7 +64,7 @@ def _may_fire(kind: Kind, source: Joined, condition: ColumnElement[bool]) -> Col
 
 def _hit(kind: Kind, scope: Scope) -> CTE:
     """The alerts that are true, one row per occurrence, locked in order; crossings that turned false as well."""
-    source = joined(kind, scope, chosen=scope is not Scope.CHOSEN)
+    source = joined(kind, scope)
     rows, a = source.rows, source.rows.alert.c
     from_ = source.source
     context = kind.context(rows)
@@ -278,8 +278,8 @@ def _announced(made: CTE) -> CTE:
 def firing_statement(name: KindName, scope: Scope, *, own_traces: bool) -> Select[int]:
     """Fire what is true among the chosen alerts of a kind; answers how many firings it wrote.
 
-    FACTS looks at the facts that this transaction holds; CHOSEN follows a scan and a locking of the same alerts, so
-    that its snapshot is newer than every wait. With `own_traces` each firing starts a trace, else it goes on with
+    PAIRS looks at facts that this transaction holds; CHOSEN follows a scan and a locking of the same alerts, so that
+    its snapshot is newer than every wait. With `own_traces` each firing starts a trace, else it goes on with
     that of its fact or of the caller.
     """
     kind = KINDS[name]

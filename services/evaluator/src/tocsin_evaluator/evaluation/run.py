@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tocsin_evaluator.evaluation.firing import firing_statement, locking_statement
 from tocsin_evaluator.evaluation.scanning import scan_statement
 from tocsin_evaluator.evaluation.scope import Scope
+from tocsin_evaluator.evaluation.touched import Touched
 from tocsin_evaluator.kinds.kind import Kind
 from tocsin_evaluator.model.facts import NO_TRACE, Trace
 from tocsin_evaluator.model.tally import Tally
@@ -53,10 +54,13 @@ class Moment:
 
 @dataclass
 class Scanned:
-    """What a scan found of one kind: numbers by verdict, and the alerts to look at again, as (partner, id)."""
+    """What a scan found of one kind: numbers by verdict, and the alerts to look at again, as (partner, id); where facts
+    have just come in each with its fact, as (partner, alert, fact).
+    """
 
     verdicts: Counter[str] = field(default_factory=Counter)
     chosen: set[tuple[int, int]] = field(default_factory=set)
+    pairs: set[tuple[int, int, int]] = field(default_factory=set)
 
     def tally(self, fired: int, lost_to: Reason, evaluated: int | None) -> Tally:
         """The numbers after firing; who was found true and did not fire was lost to `lost_to`.
@@ -79,10 +83,12 @@ async def scan(
     """One plain SELECT over all `kinds`."""
     found = {kind.name: Scanned() for kind in kinds}
     statement = scan_statement(tuple(found), scope)
-    for kind, verdict, n, partners, ids in await connection.execute(statement, parameters):
+    for kind, verdict, n, partners, ids, fact_ids in await connection.execute(statement, parameters):
         scanned = found[KindName(kind)]
         scanned.verdicts[verdict] += n
         scanned.chosen.update(zip(partners or (), ids or (), strict=True))
+        if fact_ids:
+            scanned.pairs.update(zip(partners, ids, fact_ids, strict=True))
     return found
 
 
@@ -91,19 +97,18 @@ def _chosen(scanned: Scanned) -> dict[str, object]:
     return {"alert_partner_ids": [each[0] for each in in_order], "alert_ids": [each[1] for each in in_order]}
 
 
-async def fire_arrived(
-    connection: AsyncConnection, kinds: Sequence[Kind], moment: Moment, facts: Mapping[str, object]
-) -> dict[KindName, Tally]:
+async def fire_arrived(connection: AsyncConnection, touched: Touched, moment: Moment) -> dict[KindName, Tally]:
     """Evaluate what touches the facts this transaction has just written and holds. Kinds in the registry's order."""
-    parameters = {**moment.parameters(), **facts}
-    found = await scan(connection, kinds, Scope.FACTS, parameters)
+    parameters, kinds = moment.parameters(), touched.kinds()
+    found = await scan(connection, kinds, Scope.FACTS, {**parameters, **touched.parameters()})
     tallies = {}
     for kind in kinds:
         scanned = found[kind.name]
         fired = 0
-        if scanned.chosen:
-            statement = firing_statement(kind.name, Scope.FACTS, own_traces=False)
-            fired = await connection.scalar(statement, {**parameters, **_chosen(scanned)}) or 0
+        if scanned.pairs:
+            statement = firing_statement(kind.name, Scope.PAIRS, own_traces=False)
+            pairs = touched.pair_parameters(kind.fact, sorted(scanned.pairs))
+            fired = await connection.scalar(statement, {**parameters, **pairs}) or 0
         tallies[kind.name] = scanned.tally(fired, kind.lost_to, None)
     return tallies
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    null,
     or_,
     select,
     union_all,
@@ -78,7 +79,7 @@ def _verdict(kind: Kind, source: Joined) -> ColumnElement[str]:
     return case(*cases, else_=literal(Verdict.FALSE, Text))
 
 
-def _scan(kind: Kind, scope: Scope) -> Select[tuple[str, str, int, list[int], list[int]]]:
+def _scan(kind: Kind, scope: Scope) -> Select[tuple[str, str, int, list[int], list[int], list[int] | None]]:
     source = joined(kind, scope)
     rows = source.rows
     where = source.where
@@ -87,7 +88,12 @@ def _scan(kind: Kind, scope: Scope) -> Select[tuple[str, str, int, list[int], li
         true_ones = kind.condition(rows)
         where = and_(where, true_ones if rearm is None else or_(true_ones, rearm))
     judged = (
-        select(_verdict(kind, source).label("verdict"), rows.alert.c.partner_id, rows.alert.c.id)
+        select(
+            _verdict(kind, source).label("verdict"),
+            rows.alert.c.partner_id,
+            rows.alert.c.id,
+            rows.fact.c.id.label("fact_id"),
+        )
         .select_from(source.source)
         .where(where)
         .offset(literal_column("0"))  # a fence: flattened, the verdict would be worked out three times over
@@ -104,12 +110,16 @@ def _scan(kind: Kind, scope: Scope) -> Select[tuple[str, str, int, list[int], li
         func.count().label("n"),
         ids(judged.c.partner_id).label("partner_ids"),
         ids(judged.c.id).label("ids"),
+        (ids(judged.c.fact_id) if scope is Scope.FACTS else null()).label("fact_ids"),
     ).group_by(judged.c.verdict)
 
 
 @cache
-def scan_statement(kinds: tuple[KindName, ...], scope: Scope) -> CompoundSelect[str, str, int, list[int], list[int]]:
-    """A row per kind and verdict: how many, and the keys of those to fire or to arm again.
+def scan_statement(
+    kinds: tuple[KindName, ...], scope: Scope
+) -> CompoundSelect[str, str, int, list[int], list[int], list[int] | None]:
+    """A row per kind and verdict: how many, and the keys of the alerts to fire or to arm again, in FACTS with the fact
+    of each.
 
     Indexes: FACTS the facts' primary keys, then alerts_by_subject (alerts_by_user for transaction kinds); RANGE
     alerts_by_user; ZONE bills_by_due; WOKEN alerts_by_snooze; USER and ALERT the alerts' own.

@@ -53,6 +53,8 @@ class Scope(Enum):
     """One alert."""
     CHOSEN = auto()
     """Alerts by key, as an earlier scan found them."""
+    PAIRS = auto()
+    """Alerts with the facts that just came in for them, each pair by its keys, as a scan of FACTS found them."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,15 @@ def _arrived(kind: Kind) -> TableValuedAlias:
     arrays = [bindparam(facts_parameter(kind, name), type_=ARRAY(type_)) for name, type_ in (*columns, *traces)]
     shape = [column(name, type_) for name, type_ in (*columns, *traces)]
     return func.unnest(*arrays).table_valued(*shape, name="arrived").render_derived()
+
+
+def _pairs() -> TableValuedAlias:
+    """The pairs an earlier scan found, as a table: partner_id, alert_id, fact_id, traceparent, tracestate."""
+    keys = (("partner_id", BigInteger), ("alert_id", BigInteger), ("fact_id", BigInteger))
+    columns = (*keys, ("traceparent", Text), ("tracestate", Text))
+    arrays = [bindparam(f"pair_{name}", type_=ARRAY(type_)) for name, type_ in columns]
+    shape = [column(name, type_) for name, type_ in columns]
+    return func.unnest(*arrays).table_valued(*shape, name="pairs").render_derived()
 
 
 def chosen_alerts() -> TableValuedAlias:
@@ -123,37 +134,45 @@ def _recent(rows: Rows) -> ColumnElement[bool]:
     return and_(f.received_at >= since, f.posted_at >= reach, f.backfill.is_(False), awake)
 
 
-def joined(kind: Kind, scope: Scope, *, chosen: bool = False) -> Joined:
-    """The join of `kind` in `scope`; `chosen` restricts it to the alerts an earlier scan chose as well."""
+def joined(kind: Kind, scope: Scope) -> Joined:
+    """The join of `kind` in `scope`."""
     rows = rows_over(kind.fact)
     a, f, p = rows.alert, rows.fact, rows.person
     where = [live(rows), a.c.kind == kind.name, _restriction(rows, scope)]
-    if kind.is_event and scope is not Scope.FACTS:
+    if kind.is_event and scope not in (Scope.FACTS, Scope.PAIRS):
         where.append(_recent(rows))
-    arrived = _arrived(kind) if scope is Scope.FACTS else None
-    source: FromClause = f
-    if arrived is not None:
-        source = arrived.join(f, and_(f.c.partner_id == arrived.c.partner_id, f.c.id == arrived.c.id))
-    source = source.join(a, kind.joins(rows))
-    if chosen or scope is Scope.CHOSEN:
-        picked = chosen_alerts()
-        source = source.join(picked, and_(a.c.partner_id == picked.c.partner_id, a.c.id == picked.c.id))
+    source: FromClause
+    backfill: ColumnElement[bool] = false()
+    traceparent: ColumnElement[str] = bindparam("caller_trace", type_=Text)
+    tracestate: ColumnElement[Any] = null()
+    match scope:
+        case Scope.FACTS:
+            arrived = _arrived(kind)
+            backfill, traceparent, tracestate = arrived.c.backfill, arrived.c.traceparent, arrived.c.tracestate
+            source = arrived.join(f, and_(f.c.partner_id == arrived.c.partner_id, f.c.id == arrived.c.id))
+            source = source.join(a, kind.joins(rows))
+        case Scope.PAIRS:
+            pairs = _pairs()
+            traceparent, tracestate = pairs.c.traceparent, pairs.c.tracestate
+            source = pairs.join(a, and_(a.c.partner_id == pairs.c.partner_id, a.c.id == pairs.c.alert_id))
+            source = source.join(f, and_(f.c.partner_id == pairs.c.partner_id, f.c.id == pairs.c.fact_id))
+            # Checked, not gone by: each is found by its key, and a join by user would meet all of the user's facts.
+            where.append(func.coalesce(kind.joins(rows), False, type_=Boolean))
+        case Scope.CHOSEN:
+            picked = chosen_alerts()
+            source = f.join(a, kind.joins(rows))
+            source = source.join(picked, and_(a.c.partner_id == picked.c.partner_id, a.c.id == picked.c.id))
+        case _:
+            source = f.join(a, kind.joins(rows))
     source = source.outerjoin(p, and_(p.c.partner_id == a.c.partner_id, p.c.user_id == a.c.user_id))
-    return Joined(
-        rows=rows,
-        source=source,
-        where=and_(*where),
-        backfill=false() if arrived is None else arrived.c.backfill,
-        traceparent=bindparam("caller_trace", type_=Text) if arrived is None else arrived.c.traceparent,
-        tracestate=null() if arrived is None else arrived.c.tracestate,
-    )
+    return Joined(rows, source, and_(*where), backfill, traceparent, tracestate)
 
 
 def _restriction(rows: Rows, scope: Scope) -> ColumnElement[bool]:
     a, f = rows.alert.c, rows.fact.c
     partner = bindparam("of_partner", type_=BigInteger)
     match scope:
-        case Scope.FACTS | Scope.CHOSEN:
+        case Scope.FACTS | Scope.CHOSEN | Scope.PAIRS:
             return true()
         case Scope.RANGE:
             first, last = (bindparam(name, type_=BigInteger) for name in ("user_from", "user_to"))

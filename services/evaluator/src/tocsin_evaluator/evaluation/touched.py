@@ -1,6 +1,6 @@
 """Facts that a transaction has just written: what the real-time evaluation looks at."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Table
@@ -59,3 +59,14 @@ class Touched:
             }
             arrays |= {facts_parameter(kind, name): values for name, values in columns.items()}
         return arrays
+
+    def pair_parameters(self, table: Table, pairs: Sequence[tuple[int, int, int]]) -> dict[str, object]:
+        """Pairs of an alert and one of the facts, as (partner, alert, fact), as the parameters of Scope.PAIRS."""
+        traces = [self.by_table[table][partner, fact].trace for partner, _, fact in pairs]
+        return {
+            "pair_partner_id": [partner for partner, _, _ in pairs],
+            "pair_alert_id": [alert for _, alert, _ in pairs],
+            "pair_fact_id": [fact for _, _, fact in pairs],
+            "pair_traceparent": [trace.traceparent for trace in traces],
+            "pair_tracestate": [trace.tracestate for trace in traces],
+        }

@@ -4,7 +4,7 @@ Order, which is the lock order: the users whose purchases and budgets it writes;
 transactions, budgets, bills; then the alerts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -35,8 +35,7 @@ from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.model.words import FactKind, KindName, Way
 from tocsin_evaluator.store import balances, purchases
 from tocsin_evaluator.store.balances import BalanceAfter
-from tocsin_evaluator.store.people import Known, known, one_at_a_time
-from tocsin_evaluator.store.planning import plan_for_the_numbers_at_hand
+from tocsin_evaluator.store.people import Known, enter
 from tocsin_evaluator.store.rows import TransactionRow
 from tocsin_evaluator.store.tables import accounts, bills, budgets, goals, transactions
 from tocsin_evaluator.store.upserts import Key, Put, Row, lock, put
@@ -46,8 +45,6 @@ from tocsin_kit.postgres.outbox import Outbox
 #: Encodes a profile with its version for the dispatcher.
 EncodeProfile = Callable[[Profile, int], bytes]
 PROFILES_SUBJECT = "tocsin.profiles"
-#: Up to so many facts a general plan does as well as one made for them.
-FEW = 10
 
 
 @dataclass
@@ -94,27 +91,21 @@ class _Step:
 
     async def run(self) -> None:
         """Everything, in the lock order."""
-        if len(self._arrivals) > FEW:
-            await plan_for_the_numbers_at_hand(self._connection)
         spending = [*self._of(Transaction), *self._of(Budget)]
-        await one_at_a_time(self._connection, {(each.fact.partner_id, each.fact.user_id) for each in spending})
-        users = {(each.fact.partner_id, each.fact.user_id) for each in self._arrivals.values()}
-        self._people = await known(self._connection, users)
+        self._people = await enter(self._connection, _users_of(self._arrivals.values()), _users_of(spending))
         await self._take_profiles()
         await self._take_accounts()
         await self._take_goals()
         await self._take_transactions()
         await self._take_budgets()
         await self._take_bills()
-        kinds = self._touched.kinds()
-        if kinds:
+        if self._touched.kinds():
             moment = Moment(self._at, Way.REALTIME, self._intake.max_age)
-            self.tallies = await fire_arrived(self._connection, kinds, moment, self._touched.parameters())
+            self.tallies = await fire_arrived(self._connection, self._touched, moment)
 
     def unknown_people(self) -> frozenset[Key]:
         """Users of whom no profile is known."""
-        users = {(each.fact.partner_id, each.fact.user_id) for each in self._arrivals.values()}
-        return frozenset(users - self._people.keys())
+        return frozenset(_users_of(self._arrivals.values()) - self._people.keys())
 
     def _of(self, kind: type[Fact]) -> list[Arrival]:
         return [each for each in self._arrivals.values() if isinstance(each.fact, kind)]
@@ -159,8 +150,9 @@ class _Step:
     async def _take_accounts(self) -> None:
         arrivals = self._of(Account)
         rows = [account_row(each.fact, self._at) for each in arrivals if isinstance(each.fact, Account)]
-        posted = [each.fact for each in self._of(Transaction) if isinstance(each.fact, Transaction)]
-        keys = {(row.partner_id, row.id) for row in rows} | {(each.partner_id, each.account_id) for each in posted}
+        moved_by = [each.fact for each in self._of(Transaction) if isinstance(each.fact, Transaction)]
+        moved = {(each.partner_id, each.account_id) for each in moved_by if each.balance_after is not None}
+        keys = {(row.partner_id, row.id) for row in rows} | moved
         await lock(self._connection, accounts, keys)
         self._touched.add_written(accounts, arrivals, (await self._put(arrivals, rows)).versions)
 
@@ -232,3 +224,7 @@ class _Step:
         for each in due.of_movers:
             self._touched.add(bills, each.key, self._moved[each.owner])
         self._touched.add_written(bills, arrivals, due.done.versions)
+
+
+def _users_of(arrivals: Iterable[Arrival]) -> set[Key]:
+    return {(each.fact.partner_id, each.fact.user_id) for each in arrivals}

@@ -66,11 +66,11 @@ WITH arrived AS (
          ) AS posted_keeps_its_id
   FROM arrived n JOIN transactions p ON p.partner_id = n.partner_id AND p.id = n.pending_transaction_id
   WHERE n.status = 'posted' AND n.pending_transaction_id IS NOT NULL AND p.other_form_id IS NULL
-    AND p.user_id = n.user_id AND p.id <> n.id
+    AND p.user_id + 0 = n.user_id AND p.id <> n.id
   UNION
   SELECT n.partner_id, n.id, q.id, n.posted_at, q.posted_at, false
   FROM arrived n JOIN transactions q ON q.partner_id = n.partner_id AND q.pending_transaction_id = n.id
-  WHERE n.is_new AND q.status = 'posted' AND n.other_form_id IS NULL AND q.user_id = n.user_id AND q.id <> n.id
+  WHERE n.is_new AND q.status = 'posted' AND n.other_form_id IS NULL AND q.user_id + 0 = n.user_id AND q.id <> n.id
 ), new AS (
   SELECT * FROM arrived WHERE is_new AND other_form_id IS NULL AND status IN ('pending', 'posted')
 ), alike AS (
