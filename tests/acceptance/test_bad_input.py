@@ -55,7 +55,7 @@ BAD_COMMON: list[tuple[str, list[Any]]] = [
     ("email_delivery", [0]),
     ("sms_delivery", ["no"]),
     ("critical", ["true"]),
-    ("cooldown", ["299s", "-1s", "6h", 21600, "99999999999s"]),
+    ("cooldown", ["0s", "299s", "-1s", "6h", 21600, "99999999999s"]),
     ("snoozed_until", ["tomorrow", "2025-13-01T00:00:00Z", 5]),
     ("nonsense", [1]),
     ("goal", [{"goal_id": "3"}]),  # a second kind

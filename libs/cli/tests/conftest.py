@@ -20,7 +20,14 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from tocsin.alerts.v1 import evaluation_pb2, evaluation_pb2_grpc, fact_pb2, fact_pb2_grpc
+from tocsin.alerts.v1 import (
+    alert_pb2,
+    alert_pb2_grpc,
+    evaluation_pb2,
+    evaluation_pb2_grpc,
+    fact_pb2,
+    fact_pb2_grpc,
+)
 from tocsin.jobs.v1 import job_pb2, job_pb2_grpc, schedule_pb2, schedule_pb2_grpc
 from tocsin.notifications.v1 import delivery_pb2, delivery_pb2_grpc
 from tocsin_cli.app import make_app
@@ -33,6 +40,7 @@ from tocsin_kit.telemetry.metrics import Metrics
 INTERNAL_KEY = "an internal key of more than 32 bytes"
 BANK_KEY = "a key of banks' tokens of more than 32 bytes"
 _SERVED: list[tuple[Any, str, Any]] = [
+    (alert_pb2, "AlertService", alert_pb2_grpc.add_AlertServiceServicer_to_server),
     (fact_pb2, "FactService", fact_pb2_grpc.add_FactServiceServicer_to_server),
     (evaluation_pb2, "EvaluationService", evaluation_pb2_grpc.add_EvaluationServiceServicer_to_server),
     (job_pb2, "JobService", job_pb2_grpc.add_JobServiceServicer_to_server),

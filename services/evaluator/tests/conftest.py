@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
@@ -9,6 +10,11 @@ from tocsin_devstack.fixtures import MakeDatabase
 from tocsin_kit.clock import SteppedClock
 
 from .support import Bench
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long`, where a file or folder of these tests is named on the command line."""
+    parser.addoption("--long", action="store_true", help="let tests under load last as long as the design says")
 
 
 @pytest_asyncio.fixture

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -17,14 +18,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tocsin_evaluator.alerts.desk import Desk, Once, Owner
 from tocsin_evaluator.alerts.naming import default_name
 from tocsin_evaluator.doors.translate import profile_event
+from tocsin_evaluator.evaluation.backtesting import Backtest
 from tocsin_evaluator.evaluation.bills import BillsRun
+from tocsin_evaluator.evaluation.explaining import Explaining
 from tocsin_evaluator.evaluation.ledger import Ledger
 from tocsin_evaluator.evaluation.person import PersonEvaluation
 from tocsin_evaluator.evaluation.realtime import Realtime
 from tocsin_evaluator.evaluation.sweep import Sweep
 from tocsin_evaluator.facts.coalescer import Answer, Coalescer
 from tocsin_evaluator.facts.intake import Intake
+from tocsin_evaluator.kinds import SIX
+from tocsin_evaluator.kinds.registry import Registry
 from tocsin_evaluator.model.alerts import AccountThreshold, Alert, Condition, Outcome, TransactionLimit, Wish
+from tocsin_evaluator.model.backtest import Backtested, Window
+from tocsin_evaluator.model.explanation import Explanation
 from tocsin_evaluator.model.facts import (
     Account,
     Arrival,
@@ -52,10 +59,12 @@ from tocsin_kit.loops import Bell
 from tocsin_kit.postgres.engine import make_engine
 from tocsin_kit.postgres.idempotency import RequestKey
 from tocsin_kit.postgres.outbox import Outbox
+from tocsin_kit.sealing import Seals
 from tocsin_kit.settings import Environment
 from tocsin_kit.telemetry.metrics import Metrics
 
 PARTNER, USER = 1, 1
+SEALS = Seals([b"k" * 32], Random(1))
 MAX_AGE = timedelta(days=5)
 NO_TRACE = Trace()
 
@@ -89,6 +98,18 @@ async def is_free(engine: AsyncEngine, table: str, id_: int) -> bool:
         return (await connection.execute(statement, {"id": id_})).first() is not None
 
 
+async def deadlocks(benches: Sequence["Bench"], reader: "Bench") -> int:
+    """How many there were in the database of `benches`: its connections tell when they are closed."""
+    for bench in benches:
+        await bench.engine.dispose()
+    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async with asyncio.timeout(20):
+        while await reader.rows(others):
+            pass
+    [row] = await reader.rows("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    return int(row.deadlocks)
+
+
 @dataclass(frozen=True)
 class Bench:
     """One replica's insides."""
@@ -101,26 +122,31 @@ class Bench:
     bills_: BillsRun
     person: PersonEvaluation
     desk: Desk
+    explaining: Explaining
+    backtest_: Backtest
 
     @classmethod
-    def on(cls, url: str, clock: Clock, replica: str, registry: CollectorRegistry) -> "Bench":
+    def on(cls, url: str, clock: Clock, replica: str, registry: CollectorRegistry, kinds: Registry = SIX) -> "Bench":
         """A replica over the database at `url`."""
         settings = EvaluatorSettings(env=Environment.DEV, database_url=SecretStr(url), internal_key=SecretStr("k" * 32))
         engine, activity = make_engine(settings, "test"), Activity()
         outbox = Outbox.on(tables.outbox, activity, "evaluator")
         metrics = Metrics(registry)
         ledger = Ledger(engine, clock, replica, metrics, Bell(activity))
-        realtime = Realtime(engine, clock, ledger, outbox, Intake(outbox, profile_event, MAX_AGE), metrics)
-        person = PersonEvaluation(engine, clock, ledger, outbox, MAX_AGE)
+        intake = Intake(outbox, profile_event, MAX_AGE, kinds, SEALS)
+        realtime = Realtime(engine, clock, ledger, outbox, intake, metrics)
+        person = PersonEvaluation(engine, clock, ledger, outbox, MAX_AGE, kinds)
         return cls(
             engine=engine,
             clock=clock,
             ledger=ledger,
             coalescer=Coalescer(realtime.take_in, activity),
-            sweep_=Sweep(engine, clock, ledger, outbox, Bell(activity), replica, MAX_AGE),
+            sweep_=Sweep(engine, clock, ledger, outbox, Bell(activity), replica, MAX_AGE, kinds),
             bills_=BillsRun(engine, clock, ledger, outbox, MAX_AGE),
             person=person,
             desk=Desk(engine, clock, person),
+            explaining=Explaining(engine, clock, kinds, MAX_AGE),
+            backtest_=Backtest(engine, kinds),
         )
 
     async def put(self, *facts: Fact, backfill: bool = False) -> Answer:
@@ -136,6 +162,17 @@ class Bench:
         outcome = await self.desk.evaluate(Owner(alert.partner_id, alert.user_id), alert.id, NO_TRACE)
         assert outcome is not None
         return outcome
+
+    async def explain(self, alert: Alert) -> Explanation:
+        """ExplainAlert."""
+        explained = await self.explaining.explain(alert.partner_id, alert.user_id, alert.id)
+        assert explained is not None
+        return explained
+
+    async def backtest(self, condition: Condition, since: datetime, *, user: int = USER, **more: Any) -> Backtested:
+        """BacktestAlert of an alert that is not saved, up to now."""
+        window = Window(since, self.clock.now())
+        return await self.backtest_.of_wish(PARTNER, user, wish(condition, **more), window)
 
     async def sweep(self) -> int:
         """A whole sweep; how many it fired."""

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from tocsin_evaluator.evaluation.run import Moment, fire_in
 from tocsin_evaluator.evaluation.scope import Scope
-from tocsin_evaluator.kinds import KINDS
+from tocsin_evaluator.kinds import account_threshold
 from tocsin_evaluator.model.alerts import (
     AccountThreshold,
     GoalMilestones,
@@ -127,7 +127,7 @@ async def test_a_balance_that_changes_while_a_sweep_waits_does_not_fire_on_the_o
     async def sweep() -> int:
         moment = Moment(clock.now(), Way.SWEEP, MAX_AGE)
         where = {"of_partner": PARTNER, "user_from": 1, "user_to": 1}
-        kind = KINDS[KindName.ACCOUNT_THRESHOLD]
+        kind = account_threshold.KIND
         tally = await in_transaction(
             bench.engine, lambda connection: fire_in(connection, kind, Scope.RANGE, moment, where, evaluated=1)
         )

@@ -3,7 +3,9 @@
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest_asyncio
 from sqlalchemy import text
@@ -12,21 +14,35 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
+from tocsin_evaluator.evaluation.backtesting import backtest_parameters, backtest_statement
+from tocsin_evaluator.evaluation.explained_rows import explain_statement
 from tocsin_evaluator.evaluation.firing import firing_statement, locking_statement
 from tocsin_evaluator.evaluation.run import Moment
 from tocsin_evaluator.evaluation.scanning import scan_statement
 from tocsin_evaluator.evaluation.scope import Scope
 from tocsin_evaluator.evaluation.touched import Touch, Touched
+from tocsin_evaluator.kinds import SIX, account_threshold, upcoming_bill
+from tocsin_evaluator.kinds.past import History, Past
+from tocsin_evaluator.model.alerts import (
+    AccountThreshold,
+    Condition,
+    MerchantName,
+    SpendingTarget,
+    TransactionLimit,
+    UpcomingBill,
+)
+from tocsin_evaluator.model.backtest import Window
 from tocsin_evaluator.model.facts import NO_TRACE
-from tocsin_evaluator.model.words import KindName, Way
-from tocsin_evaluator.store import bills, budgets, purchases, slices
+from tocsin_evaluator.model.words import Direction, Frequency, MatchType, MoneyFlow, Repeat, Way
+from tocsin_evaluator.store import bills, budgets, ledger, purchases, slices
 from tocsin_evaluator.store.alerts import TO_EVALUATE
+from tocsin_evaluator.store.hypothetical import of_wish
 from tocsin_evaluator.store.people import enter
 from tocsin_evaluator.store.tables import accounts, transactions
 from tocsin_evaluator.store.tables import budgets as budgets_table
 from tocsin_kit.clock import SteppedClock
 
-from .support import MAX_AGE, Bench, profile
+from .support import MAX_AGE, Bench, profile, wish
 
 USERS = 20_000
 
@@ -112,21 +128,20 @@ def _assert_indexed(plan: str, *indexes: str) -> None:
 
 async def test_real_time_goes_from_its_facts_to_their_alerts(large: AsyncConnection, clock: SteppedClock) -> None:
     """By the facts' primary keys, then by subject, or by user for purchases."""
-    touched = Touched()
+    touched = Touched(SIX)
     for n in range(1, 51):
         for table in (accounts, budgets_table, transactions):
             touched.add(table, (1, n), Touch(False, NO_TRACE))
     moment = Moment(clock.now(), Way.REALTIME, MAX_AGE)
     parameters = {**moment.parameters(), **touched.parameters()}
-    kinds = touched.kinds()
-    names = tuple(kind.name for kind in kinds)
+    kinds = tuple(touched.kinds())
     assert len(kinds) == 4
     await large.execute(text("SET LOCAL enable_seqscan = off"))
-    plan = await _plan(large, scan_statement(names, Scope.FACTS), parameters, kept=True)
+    plan = await _plan(large, scan_statement(kinds, Scope.FACTS), parameters, kept=True)
     _assert_indexed(plan, "accounts_pkey", "budgets_pkey", "transactions_pkey", "alerts_by_subject", "alerts_by_user")
     assert "transactions_by_user" not in plan, "that is all of a user's purchases for each that comes"
     for kind in kinds:
-        fire = firing_statement(kind.name, Scope.PAIRS, own_traces=False)
+        fire = firing_statement(kind, Scope.PAIRS, own_traces=False)
         pairs = touched.pair_parameters(kind.fact, [(1, n, n) for n in range(1, 6)])
         plan = await _plan(large, fire, {**parameters, **pairs}, kept=True)
         _assert_indexed(plan, "alerts_pkey", f"{kind.fact.name}_pkey")
@@ -139,13 +154,11 @@ async def test_a_slice_reads_its_own_range(large: AsyncConnection, clock: Steppe
     """Both sides of the join; locking and firing go by primary key."""
     moment = Moment(clock.now(), Way.SWEEP, MAX_AGE)
     where = {"of_partner": 1, "user_from": 1000, "user_to": 1400}
-    plan = await _plan(
-        large, scan_statement((KindName.ACCOUNT_THRESHOLD,), Scope.RANGE), {**moment.parameters(), **where}
-    )
+    plan = await _plan(large, scan_statement((account_threshold.KIND,), Scope.RANGE), {**moment.parameters(), **where})
     _assert_indexed(plan, "alerts_by_user", "accounts_by_user")
     chosen: dict[str, object] = {"alert_partner_ids": [1] * 20, "alert_ids": list(range(1, 21))}
     _assert_indexed(await _plan(large, locking_statement(), chosen), "alerts_pkey")
-    fire = firing_statement(KindName.ACCOUNT_THRESHOLD, Scope.CHOSEN, own_traces=True)
+    fire = firing_statement(account_threshold.KIND, Scope.CHOSEN, own_traces=True)
     plan = await _plan(large, fire, {**moment.parameters(), **chosen})
     _assert_indexed(plan, "alerts_pkey")
     assert "Full Join" in plan, "a nested loop took 30 s for 15,000 firings"
@@ -217,7 +230,7 @@ async def test_who_woke_is_found_by_the_snooze(large: AsyncConnection, clock: St
         **Moment(clock.now(), Way.BILLS, MAX_AGE).parameters(),
         "woken_since": clock.now() - timedelta(hours=1),
     }
-    plan = await _plan(large, scan_statement((KindName.UPCOMING_BILL,), Scope.WOKEN), parameters)
+    plan = await _plan(large, scan_statement((upcoming_bill.KIND,), Scope.WOKEN), parameters)
     _assert_indexed(plan, "alerts_by_snooze")
 
 
@@ -249,3 +262,73 @@ async def test_forms_are_looked_for_by_account_in_a_table_nobody_has_analysed(
         plan = await _plan_of_text(connection, purchases.CANDIDATES, {**arrays, **bounds})
     assert "transactions_by_account" in plan, plan
     assert "transactions_by_user" not in plan
+
+
+async def test_a_backtest_reads_no_more_than_the_past_it_is_about(large: AsyncConnection, clock: SteppedClock) -> None:
+    """An account's balances by account, a user's purchases and a budget's sums by user; no table whole."""
+    await large.execute(text(_PURCHASES_OF_ONE.replace("SELECT 1, n, 1", "SELECT 2, n, 1")), {"at": clock.now()})
+    await large.execute(text("ANALYZE transactions"))
+    window = Window(clock.now() - timedelta(days=90), clock.now())
+    budget: dict[str, object] = {"period": "monthly", "starts_on": None, "spent_source": "derived"}
+    limit = TransactionLimit(Decimal(500), "USD", None, MoneyFlow.ANY)
+    low = AccountThreshold(1, Decimal(500), "USD", Direction.BELOW, Repeat.WHILE_TRUE)
+    tried: list[tuple[Condition, tuple[str, ...]]] = [
+        (low, ("transactions_by_account",)),
+        (limit, ("transactions_by_user",)),
+        (MerchantName("shop", MatchType.CONTAINS, Frequency.IMMEDIATE), ("transactions_by_user",)),
+        (SpendingTarget(1, (50, 80)), ("transactions_by_user",)),
+        (UpcomingBill(1, 3), ()),
+    ]
+    for condition, indexes in tried:
+        wanted = wish(condition)
+        kind = SIX.by_name[wanted.kind]
+        history = kind.history(budget)
+        assert isinstance(history, History)
+        parameters = backtest_parameters(of_wish(2, 1, wanted), history, Past(budget, ZoneInfo("UTC"), window))
+        plan = await _plan(large, backtest_statement(kind, history), parameters)
+        _assert_indexed(plan, *indexes)
+        if "transactions_by_account" in indexes:
+            assert "transactions_by_user" not in plan
+
+
+async def test_an_explanation_reads_an_alert_its_fact_and_ten_purchases(
+    large: AsyncConnection, clock: SteppedClock
+) -> None:
+    """By their keys; neither the newest purchases are sorted out of all, nor the occurrences read whole."""
+    await large.execute(text(_OCCURRENCES), {"at": clock.now()})
+    await large.execute(text("ANALYZE occurrences"))
+    await large.execute(text(_PURCHASES_OF_ONE.replace("SELECT 1, n, 1", "SELECT 2, n, 1")), {"at": clock.now()})
+    await large.execute(text("ANALYZE transactions"))
+    moment = Moment(clock.now(), Way.USER, MAX_AGE)
+    parameters = {**moment.parameters(), "of_partner": 2, "of_user": 1, "of_alert": 7}
+    for kind in SIX.kinds:
+        plan = await _plan(large, explain_statement(kind), parameters)
+        _assert_indexed(plan, "alerts_pkey", *(["transactions_by_user"] if kind.is_event else []))
+        assert "Seq Scan on goals" not in plan, plan
+
+
+async def test_the_ledger_is_read_backwards_from_its_key(bench: Bench, clock: SteppedClock) -> None:
+    """A page of it, without sorting the rest."""
+    async with bench.engine.begin() as connection:
+        await connection.execute(text(_LEDGER), {"at": clock.now()})
+        await connection.execute(text("ANALYZE evaluation_ledger"))
+        asked = ledger.Asked(clock.now() - timedelta(days=14), clock.now(), None, None)
+        place = (clock.now() - timedelta(days=1), "goal", "sweep")
+        plan = await _plan(connection, ledger.page_statement(asked, place, 51), {})
+    assert "evaluation_ledger_pkey" in plan, plan
+    assert "Backward" in plan, plan
+    assert "Seq Scan" not in plan, plan
+
+
+_OCCURRENCES = """
+INSERT INTO occurrences (partner_id, alert_id, key, fired, at)
+SELECT 2, n % 1000, '1:purchase:' || n, false, :at FROM generate_series(1, 50000) n
+"""
+
+_LEDGER = """
+INSERT INTO evaluation_ledger (minute, kind, way, replica, evaluated, "true", fired, backfill, snoozed, currency, stale,
+                               cooldown, not_rearmed, already_sent, passed)
+SELECT date_trunc('minute', CAST(:at AS timestamptz)) - n * interval '1 minute', kind, 'sweep', 'r', 0, 0, 0, 0, 0, 0,
+       0, 0, 0, 0, 0
+  FROM generate_series(1, 10000) n, unnest(ARRAY['account_threshold', 'goal', 'spending_target']) AS kind
+"""

@@ -42,6 +42,7 @@ from tocsin_kit.rpc.tokens import InternalTokens, mint_dev_token
 from tocsin_kit.settings import Environment
 
 _SECRET, _INTERNAL = "s" * 32, "k" * 32
+_SEALING = "a" * 42 + "A"
 _NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 Metadata = tuple[tuple[str, str], ...]
 
@@ -107,6 +108,7 @@ async def _running(database_url: str, broker_url: str, clock: SteppedClock) -> A
         admin_port=0,
         jwt_secret=SecretStr(_SECRET),
         internal_key=SecretStr(_INTERNAL),
+        secrets_keys=SecretStr(_SEALING),
     )
     activity = Activity()
     client = await nats.connect(broker_url)
@@ -205,6 +207,35 @@ async def test_a_profile_travels_to_the_dispatcher_once_per_change(service: Serv
     bad = fact_pb2.Profile(user_id=2, time_zone="Mars/Base")
     answer = await service.facts.PutProfiles(fact_pb2.PutProfilesRequest(profiles=[bad]), metadata=service.bank())
     assert answer.rejected[0].field == "time_zone"
+
+
+async def test_profiles_are_summed_up_and_told_again(service: Service) -> None:
+    """The newest of each person, part by part, from two minutes on; at rest it shows no address."""
+    people = [fact_pb2.Profile(user_id=user, email=f"{user}@example.com") for user in (1, 2, 257)]
+    await service.facts.PutProfiles(fact_pb2.PutProfilesRequest(profiles=people), metadata=service.bank())
+    people[0].email = "new@example.com"
+    await service.facts.PutProfiles(fact_pb2.PutProfilesRequest(profiles=people[:1]), metadata=service.bank())
+    told = {message.headers["Nats-Msg-Id"] for message in await service.published(4)}
+    assert told == {"1:1:1", "1:2:1", "1:257:1", "1:1:2"}
+
+    async def sums(partner_id: int) -> list[tuple[int, int, int]]:
+        request = evaluation_pb2.SummariseProfilesRequest(partner_id=partner_id)
+        answer = await service.evaluation.SummariseProfiles(request, metadata=service.ours())
+        return [(each.partner_id, each.part, each.count) for each in answer.sums]
+
+    assert await sums(0) == [(1, 0, 3)]
+    assert await sums(1) == [(1, 1, 2), (1, 2, 1)]
+    request = evaluation_pb2.RepublishProfilesRequest(partner_id=1, parts=[1])
+    assert (await service.evaluation.RepublishProfiles(request, metadata=service.ours())).published == 0
+    service.clock.advance(timedelta(minutes=3))
+    assert (await service.evaluation.RepublishProfiles(request, metadata=service.ours())).published == 2
+    again = [events_pb2.Profile.FromString(message.data) for message in await service.published(2)]
+    assert {(each.user_id, each.email, each.version) for each in again} == {
+        (1, "new@example.com", 2),
+        (257, "257@example.com", 1),
+    }
+    nobody = evaluation_pb2.RepublishProfilesRequest(partner_id=2)
+    assert (await service.evaluation.RepublishProfiles(nobody, metadata=service.ours())).published == 0
 
 
 async def test_another_users_alert_does_not_exist(service: Service) -> None:

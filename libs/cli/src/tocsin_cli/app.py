@@ -7,7 +7,20 @@ from importlib.metadata import entry_points
 
 import typer
 
-from tocsin_cli.commands import audit, config, deliveries, import_files, jobs, migrate, replay, schedules, token
+from tocsin_cli.commands import (
+    audit,
+    backtest,
+    config,
+    deliveries,
+    evaluations,
+    explain,
+    import_files,
+    jobs,
+    migrate,
+    replay,
+    schedules,
+    token,
+)
 
 #: Adds commands to the app.
 Plugin = Callable[[typer.Typer], None]
@@ -17,10 +30,13 @@ _COMMANDS: tuple[Plugin, ...] = (
     config.register,
     token.register,
     import_files.register,
+    explain.register,
+    backtest.register,
     jobs.register,
     schedules.register,
     deliveries.register,
     audit.register,
+    evaluations.register,
     replay.register,
 )
 

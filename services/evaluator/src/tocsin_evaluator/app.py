@@ -23,13 +23,17 @@ from tocsin_evaluator.doors.evaluation_service import EvaluationServicer
 from tocsin_evaluator.doors.fact_service import FactServicer
 from tocsin_evaluator.doors.jobs import Jobs
 from tocsin_evaluator.doors.translate import encode_firings, profile_event
+from tocsin_evaluator.evaluation.backtesting import Backtest
 from tocsin_evaluator.evaluation.bills import BillsRun
+from tocsin_evaluator.evaluation.explaining import Explaining
 from tocsin_evaluator.evaluation.ledger import Ledger
 from tocsin_evaluator.evaluation.person import PersonEvaluation
 from tocsin_evaluator.evaluation.realtime import Realtime
 from tocsin_evaluator.evaluation.sweep import LOOK, Sweep
 from tocsin_evaluator.facts.coalescer import Coalescer
 from tocsin_evaluator.facts.intake import Intake
+from tocsin_evaluator.facts.telling_again import ProfilesAgain
+from tocsin_evaluator.kinds import SIX
 from tocsin_evaluator.measuring import REFRESH, OutboxMeter
 from tocsin_evaluator.settings import EvaluatorSettings
 from tocsin_evaluator.store import tables
@@ -48,6 +52,7 @@ from tocsin_kit.postgres.migrate import schema_is_ready
 from tocsin_kit.postgres.outbox import Outbox, relays
 from tocsin_kit.rpc.server import GrpcServer, Registration
 from tocsin_kit.rpc.tokens import TokenVerifier
+from tocsin_kit.sealing import Seals
 from tocsin_kit.settings import Environment
 from tocsin_kit.telemetry.metrics import Metrics
 
@@ -70,15 +75,19 @@ async def evaluator(
     outbox = Outbox.on(tables.outbox, activity, "evaluator")
     measured = Metrics(metrics)
     replica, max_age = str(ids.uuid7()), settings.max_transaction_age
+    seals = Seals(settings.secret_keys, random)
     ledger_bell, sweep_bell = Bell(activity), Bell(activity)
 
     ledger = Ledger(engine, clock, replica, measured, ledger_bell)
-    realtime = Realtime(engine, clock, ledger, outbox, Intake(outbox, profile_event, max_age), measured)
+    realtime = Realtime(engine, clock, ledger, outbox, Intake(outbox, profile_event, max_age, SIX, seals), measured)
     coalescer = Coalescer(realtime.take_in, activity)
-    sweep = Sweep(engine, clock, ledger, outbox, sweep_bell, replica, max_age)
+    sweep = Sweep(engine, clock, ledger, outbox, sweep_bell, replica, max_age, SIX)
     bills = BillsRun(engine, clock, ledger, outbox, max_age)
-    person = PersonEvaluation(engine, clock, ledger, outbox, max_age)
-    keep = Keep(settings.keep_firings, settings.keep_transactions, settings.keep_ledger_minutes)
+    person = PersonEvaluation(engine, clock, ledger, outbox, max_age, SIX)
+    explaining = Explaining(engine, clock, SIX, max_age)
+    keep = Keep(
+        settings.keep_firings, settings.keep_transactions, settings.keep_ledger_minutes, settings.keep_profile_copies
+    )
     jobs = Jobs(engine, clock, sweep, bills, person, keep)
     meter = OutboxMeter(measured, engine, outbox, clock)
 
@@ -104,7 +113,7 @@ async def evaluator(
         settings.grpc_port,
         [
             Registration(
-                AlertServicer(Desk(engine, clock, person), engine, clock, ids),
+                AlertServicer(Desk(engine, clock, person), explaining, Backtest(engine, SIX), engine, clock, ids),
                 alert_pb2_grpc.add_AlertServiceServicer_to_server,
                 alert_pb2.DESCRIPTOR.services_by_name["AlertService"],
             ),
@@ -114,7 +123,7 @@ async def evaluator(
                 fact_pb2.DESCRIPTOR.services_by_name["FactService"],
             ),
             Registration(
-                EvaluationServicer(engine, outbox, clock),
+                EvaluationServicer(engine, outbox, clock, SIX, ProfilesAgain(engine, outbox, clock, seals)),
                 evaluation_pb2_grpc.add_EvaluationServiceServicer_to_server,
                 evaluation_pb2.DESCRIPTOR.services_by_name["EvaluationService"],
             ),

@@ -23,6 +23,7 @@ class Keep:
     firings: timedelta
     transactions: timedelta
     ledger_minutes: timedelta
+    profile_copies: timedelta = timedelta(days=7)
     ledger_hours: timedelta = timedelta(days=365)
     idempotency_keys: timedelta = timedelta(hours=24)
     sweeps: timedelta = timedelta(days=7)
@@ -52,6 +53,7 @@ async def retention(engine: AsyncEngine, now: datetime, keep: Keep) -> dict[str,
         Old.FIRINGS: keep.firings,
         Old.TRANSACTIONS: keep.transactions,
         Old.IDEMPOTENCY_KEYS: keep.idempotency_keys,
+        Old.PROFILE_COPIES: keep.profile_copies,
         Old.SLICES: keep.sweeps,
         Old.SWEEPS: keep.sweeps,
         Old.BILL_DAYS: keep.bill_days,
@@ -61,6 +63,7 @@ async def retention(engine: AsyncEngine, now: datetime, keep: Keep) -> dict[str,
     counts["occurrences"] = sum(
         [await _drain(engine, Old.OCCURRENCES, now - age, kind) for kind, age in OCCURRENCES_LIVE.items()]
     )
+    counts["occurrences"] += await _drain(engine, Old.MILESTONES, now - keep.firings)
     hour = (now - keep.ledger_minutes).replace(minute=0, second=0, microsecond=0)
     await in_transaction(engine, lambda connection: fold_before(connection, hour))
     return counts

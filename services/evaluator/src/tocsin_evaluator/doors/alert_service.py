@@ -1,21 +1,29 @@
 """AlertService: what owners do with their alerts."""
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tocsin.alerts.v1 import alert_pb2, alert_pb2_grpc
 from tocsin_evaluator.alerts.desk import AlertIsInactive, Desk, Once, Owner
 from tocsin_evaluator.alerts.naming import default_name
 from tocsin_evaluator.doors.paging import alert_place, alert_token, firing_place, firing_token, size_of
+from tocsin_evaluator.doors.past import backtest_message, explanation_message
 from tocsin_evaluator.doors.reading_alerts import changed, checked, kind_named, wish_of
+from tocsin_evaluator.doors.spans import span_of
 from tocsin_evaluator.doors.traces import current_trace
 from tocsin_evaluator.doors.translate import alert_message, firing_message, wish_message
 from tocsin_evaluator.doors.words import KINDS, NOT_FIRED
+from tocsin_evaluator.evaluation.backtesting import Backtest
+from tocsin_evaluator.evaluation.explaining import Explaining
 from tocsin_evaluator.model.alerts import Wish
+from tocsin_evaluator.model.backtest import Backtested, Window
 from tocsin_evaluator.store import firings
+from tocsin_evaluator.store.reading import TookTooLong
 from tocsin_kit.clock import Clock
 from tocsin_kit.ids import Ids
 from tocsin_kit.postgres.idempotency import IdempotencyConflict, RequestKey
@@ -24,13 +32,18 @@ from tocsin_kit.rpc.errors import Reason, TocsinError, not_found
 from tocsin_kit.rpc.stages.validation import Validation
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_BACKTEST = timedelta(days=90)
+_LONGEST_BACKTEST = timedelta(days=732)
 
 
 class AlertServicer(alert_pb2_grpc.AlertServiceServicer):
     """Serves AlertService."""
 
-    def __init__(self, desk: Desk, engine: AsyncEngine, clock: Clock, ids: Ids) -> None:
-        self._desk, self._engine, self._clock, self._ids = desk, engine, clock, ids
+    def __init__(
+        self, desk: Desk, explaining: Explaining, backtest: Backtest, engine: AsyncEngine, clock: Clock, ids: Ids
+    ) -> None:
+        self._desk, self._explaining, self._backtest = desk, explaining, backtest
+        self._engine, self._clock, self._ids = engine, clock, ids
         self._validation = Validation()
 
     async def ListAlerts(self, request: alert_pb2.ListAlertsRequest, context: Context) -> alert_pb2.ListAlertsResponse:
@@ -116,6 +129,39 @@ class AlertServicer(alert_pb2_grpc.AlertServiceServicer):
         reason = alert_pb2.NOT_FIRED_REASON_NOT_TRUE if outcome.reason is None else NOT_FIRED[outcome.reason]
         return alert_pb2.EvaluateAlertResponse(reason=reason)
 
+    async def ExplainAlert(
+        self, request: alert_pb2.ExplainAlertRequest, context: Context
+    ) -> alert_pb2.ExplainAlertResponse:
+        """Why an alert fires or does not."""
+        owner = _owner()
+        try:
+            explained = await self._explaining.explain(owner.partner_id, owner.user_id, request.id)
+        except TookTooLong as error:
+            raise TocsinError("the explanation took too long", Reason.DEADLINE_EXCEEDED) from error
+        if explained is None:
+            raise not_found("alert")
+        return explanation_message(explained)
+
+    async def BacktestAlert(
+        self, request: alert_pb2.BacktestAlertRequest, context: Context
+    ) -> alert_pb2.BacktestAlertResponse:
+        """What an alert would have told."""
+        now = self._clock.now()
+        since, until = span_of(*_asked(request), now, default=_BACKTEST, longest=_LONGEST_BACKTEST)
+        try:
+            tested = await self._tested(request, Window(since, until))
+        except TookTooLong as error:
+            raise TocsinError("the backtest took too long: choose a shorter window", Reason.TOO_LARGE) from error
+        if tested is None:
+            raise not_found("alert")
+        return backtest_message(tested)
+
+    async def _tested(self, request: alert_pb2.BacktestAlertRequest, window: Window) -> Backtested | None:
+        owner = _owner()
+        if request.WhichOneof("tried") == "alert":
+            return await self._backtest.of_wish(owner.partner_id, owner.user_id, wish_of(request.alert), window)
+        return await self._backtest.of_alert(owner.partner_id, owner.user_id, request.alert_id, window)
+
     async def ListFirings(
         self, request: alert_pb2.ListFiringsRequest, context: Context
     ) -> alert_pb2.ListFiringsResponse:
@@ -129,6 +175,11 @@ class AlertServicer(alert_pb2_grpc.AlertServiceServicer):
         shown = found[:size]
         token = firing_token(shown[-1].fired_at, shown[-1].id) if len(found) > size else ""
         return alert_pb2.ListFiringsResponse(firings=[firing_message(each) for each in shown], next_page_token=token)
+
+
+def _asked(request: alert_pb2.BacktestAlertRequest) -> tuple[Timestamp | None, Timestamp | None]:
+    since = request.since if request.HasField("since") else None
+    return since, request.until if request.HasField("until") else None
 
 
 def _owner() -> Owner:

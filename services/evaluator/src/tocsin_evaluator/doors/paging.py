@@ -2,9 +2,10 @@
 
 import base64
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
+from tocsin_evaluator.store.ledger import Place
 from tocsin_kit.rpc.errors import TocsinError, invalid_field
 
 _DEFAULT_SIZE = 50
@@ -47,6 +48,25 @@ def firing_place(token: str) -> tuple[datetime, UUID] | None:
                 if instant.tzinfo is not None:
                     return instant, UUID(id_)
             except ValueError:
+                raise _refused() from None
+    raise _refused()
+
+
+def ledger_token(place: Place) -> str:
+    """The token of the page after a line of the ledger."""
+    minute, kind, way = place
+    return _write([minute.isoformat(), kind, way])
+
+
+def ledger_place(token: str) -> Place | None:
+    """The place after which the page begins; None for the first. Raises invalid_field."""
+    if not token:
+        return None
+    match _read(token):
+        case [str(minute), str(kind), str(way)] if "\0" not in kind + way:
+            try:
+                return datetime.fromisoformat(minute).astimezone(UTC), kind, way
+            except (ValueError, OverflowError):
                 raise _refused() from None
     raise _refused()
 

@@ -72,6 +72,8 @@ def _cooldown(alert: alert_pb2.Alert, is_threshold: bool) -> timedelta | None:
         return DEFAULT_COOLDOWN if is_threshold else None
     cooldown = _span(alert.cooldown)
     if is_threshold:
+        if not cooldown:
+            raise invalid_field("alert.cooldown", "an account threshold needs one of at least 5 minutes")
         return cooldown
     if cooldown:
         raise invalid_field("alert.cooldown", "only an account threshold has a cooldown")

@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import TypeVar
 
-from tocsin.alerts.v1 import alert_pb2, fact_pb2
+from tocsin.alerts.v1 import alert_pb2, evaluation_pb2, fact_pb2
 from tocsin.types.v1 import types_pb2
-from tocsin_evaluator.model.words import Channel, KindName, Reason, WorkClass
+from tocsin_evaluator.model.explanation import Quiet, WhyNot
+from tocsin_evaluator.model.words import Channel, KindName, Reason, Way, WorkClass
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -23,9 +24,13 @@ DIRECTIONS: dict[str, types_pb2.ThresholdDirection.ValueType] = {
     "below": types_pb2.THRESHOLD_DIRECTION_BELOW,
     "above": types_pb2.THRESHOLD_DIRECTION_ABOVE,
 }
-NOT_FIRED: dict[Reason, alert_pb2.NotFiredReason.ValueType] = {
-    reason: alert_pb2.NotFiredReason.Value(f"NOT_FIRED_REASON_{reason.name}") for reason in Reason
+NOT_FIRED: dict[WhyNot, alert_pb2.NotFiredReason.ValueType] = {
+    reason: alert_pb2.NotFiredReason.Value(f"NOT_FIRED_REASON_{reason.name}") for reason in (*Reason, *Quiet)
 }
+WAY_NUMBERS: dict[Way, evaluation_pb2.EvaluationWay.ValueType] = {
+    way: evaluation_pb2.EvaluationWay.Value(f"EVALUATION_WAY_{way.name}") for way in Way
+}
+WAYS = {number: way for way, number in WAY_NUMBERS.items()}
 FACT_TABLES = {
     fact_pb2.FACT_TYPE_ACCOUNT: "accounts",
     fact_pb2.FACT_TYPE_TRANSACTION: "transactions",

@@ -39,9 +39,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from tocsin_evaluator.evaluation.scanning import may_rearm, versioned
 from tocsin_evaluator.evaluation.scope import Joined, Scope, chosen_alerts, is_asleep, is_silent, joined, percents_of
-from tocsin_evaluator.kinds import KINDS
 from tocsin_evaluator.kinds.kind import Kind, Rows
-from tocsin_evaluator.model.words import KindName
 from tocsin_evaluator.store.tables import alerts, firings, occurrences, outbox
 
 #: What a statement needs from a hit, beside the occurrence.
@@ -275,14 +273,13 @@ def _announced(made: CTE) -> CTE:
 
 
 @cache
-def firing_statement(name: KindName, scope: Scope, *, own_traces: bool) -> Select[int]:
+def firing_statement(kind: Kind, scope: Scope, *, own_traces: bool) -> Select[int]:
     """Fire what is true among the chosen alerts of a kind; answers how many firings it wrote.
 
     PAIRS looks at facts that this transaction holds; CHOSEN follows a scan and a locking of the same alerts, so that
     its snapshot is newer than every wait. With `own_traces` each firing starts a trace, else it goes on with
     that of its fact or of the caller.
     """
-    kind = KINDS[name]
     hit = _hit(kind, scope)
     picked = _picked(kind, hit)
     claimed = _claimed(picked)
@@ -294,12 +291,12 @@ def firing_statement(name: KindName, scope: Scope, *, own_traces: bool) -> Selec
 
 
 @cache
-def locking_statement() -> Select[int]:
-    """Lock the chosen alerts in (partner_id, id) order, by primary key. The rows are not looked at."""
+def locking_statement() -> Select[bool]:
+    """Lock the chosen alerts in (partner_id, id) order, by primary key; answers which are armed, as they are then."""
     chosen = chosen_alerts()
     a = alerts.alias("a")
     return (
-        select(a.c.id)
+        select(a.c.armed)
         .select_from(chosen.join(a, and_(a.c.partner_id == chosen.c.partner_id, a.c.id == chosen.c.id)))
         .order_by(a.c.partner_id, a.c.id)
         .with_for_update(of=a, key_share=True)

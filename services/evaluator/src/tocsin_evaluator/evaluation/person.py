@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tocsin_evaluator.evaluation.ledger import Ledger
 from tocsin_evaluator.evaluation.run import Moment, fire_in
 from tocsin_evaluator.evaluation.scope import Scope
-from tocsin_evaluator.kinds import KINDS, REGISTRY
 from tocsin_evaluator.kinds.kind import Kind
+from tocsin_evaluator.kinds.registry import Registry
 from tocsin_evaluator.model.alerts import Outcome
 from tocsin_evaluator.model.facts import NO_TRACE, Trace
 from tocsin_evaluator.model.tally import Tally
@@ -37,12 +37,13 @@ class PersonEvaluation:
     ledger: Ledger
     outbox: Outbox
     max_age: timedelta
+    registry: Registry
 
     async def of_user(self, partner_id: int, user_id: int, trace: Trace) -> dict[KindName, Tally]:
         """Evaluate all of a user's alerts, in the registry's order."""
         moment = Moment(self.clock.now(), Way.USER, self.max_age, trace)
         where = {"of_partner": partner_id, "of_user": user_id}
-        return await self._run(REGISTRY, Scope.USER, moment, where)
+        return await self._run(self.registry.kinds, Scope.USER, moment, where)
 
     async def after_edit(self, partner_id: int, alert_id: int, kind: KindName, trace: Trace) -> None:
         """Evaluate an alert once after it was created or edited, unless that has been done.
@@ -53,9 +54,11 @@ class PersonEvaluation:
         where = {"of_partner": partner_id, "of_alert": alert_id}
 
         async def work(connection: AsyncConnection) -> dict[KindName, Tally]:
+            if self.registry.by_name[kind].is_event:
+                await alerts.wait_for_purchases(connection, partner_id, alert_id)
             if not await alerts.lock_to_evaluate(connection, partner_id, alert_id):
                 return {}
-            tally = await fire_in(connection, KINDS[kind], Scope.ALERT, moment, where)
+            tally = await fire_in(connection, self.registry.by_name[kind], Scope.ALERT, moment, where)
             await alerts.note_evaluated(connection, partner_id, alert_id)
             return {kind: tally}
 
@@ -67,7 +70,7 @@ class PersonEvaluation:
         async with self.engine.connect() as connection:
             left = await alerts.left_to_evaluate(connection, before, _EDITS_AT_ONCE)
         for partner_id, alert_id, kind in left:
-            await self._finish_edit(partner_id, alert_id, kind)
+            await self._finish_edit(partner_id, alert_id, self.registry.by_name[kind].name)
         return self.clock.now() if len(left) == _EDITS_AT_ONCE else None
 
     async def _finish_edit(self, partner_id: int, alert_id: int, kind: KindName) -> None:
@@ -86,7 +89,7 @@ class PersonEvaluation:
         """Evaluate an alert now; its firings, or the reason why it did not fire (None: not true)."""
         moment = Moment(self.clock.now(), Way.USER, self.max_age, trace)
         where = {"of_partner": partner_id, "of_alert": alert_id}
-        tally = (await self._run([KINDS[kind]], Scope.ALERT, moment, where))[kind]
+        tally = (await self._run([self.registry.by_name[kind]], Scope.ALERT, moment, where))[kind]
         if not tally.fired:
             return Outcome((), next(iter(tally.reasons), None))
         async with self.engine.connect() as connection:

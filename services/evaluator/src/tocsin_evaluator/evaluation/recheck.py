@@ -32,8 +32,8 @@ from sqlalchemy.sql.selectable import NamedFromClause
 
 from tocsin_evaluator.evaluation.scanning import versioned
 from tocsin_evaluator.evaluation.scope import live, snoozed
-from tocsin_evaluator.kinds import REGISTRY
 from tocsin_evaluator.kinds.kind import Kind, Rows, rows_over
+from tocsin_evaluator.kinds.registry import Registry
 from tocsin_evaluator.store.tables import firings
 
 
@@ -88,12 +88,12 @@ def _still(kind: Kind, rows: Rows, firing: NamedFromClause) -> ColumnElement[boo
 
 
 @cache
-def _statement() -> CompoundSelect[int, UUID, str]:
-    return union_all(*[_one_kind(kind) for kind in REGISTRY])
+def _statement(kinds: tuple[Kind, ...]) -> CompoundSelect[int, UUID, str]:
+    return union_all(*[_one_kind(kind) for kind in kinds])
 
 
 async def recheck(
-    connection: AsyncConnection, asked: Sequence[tuple[int, UUID]], at: datetime
+    connection: AsyncConnection, registry: Registry, asked: Sequence[tuple[int, UUID]], at: datetime
 ) -> dict[tuple[int, UUID], Recheck]:
     """A verdict per (partner, firing); a firing that is gone is not among them."""
     parameters = {
@@ -102,5 +102,5 @@ async def recheck(
         "moment": at,
         "any_hour": True,
     }
-    rows = await connection.execute(_statement(), parameters)
+    rows = await connection.execute(_statement(registry.kinds), parameters)
     return {(partner, id_): Recheck(verdict) for partner, id_, verdict in rows}

@@ -82,9 +82,10 @@ async def scan(
 ) -> dict[KindName, Scanned]:
     """One plain SELECT over all `kinds`."""
     found = {kind.name: Scanned() for kind in kinds}
-    statement = scan_statement(tuple(found), scope)
+    by_word = {name.value: scanned for name, scanned in found.items()}
+    statement = scan_statement(tuple(kinds), scope)
     for kind, verdict, n, partners, ids, fact_ids in await connection.execute(statement, parameters):
-        scanned = found[KindName(kind)]
+        scanned = by_word[kind]
         scanned.verdicts[verdict] += n
         scanned.chosen.update(zip(partners or (), ids or (), strict=True))
         if fact_ids:
@@ -105,12 +106,22 @@ async def fire_arrived(connection: AsyncConnection, touched: Touched, moment: Mo
     for kind in kinds:
         scanned = found[kind.name]
         fired = 0
-        if scanned.pairs:
-            statement = firing_statement(kind.name, Scope.PAIRS, own_traces=False)
+        if await _has_work(connection, scanned):
+            statement = firing_statement(kind, Scope.PAIRS, own_traces=False)
             pairs = touched.pair_parameters(kind.fact, sorted(scanned.pairs))
             fired = await connection.scalar(statement, {**parameters, **pairs}) or 0
         tallies[kind.name] = scanned.tally(fired, kind.lost_to, None)
     return tallies
+
+
+async def _has_work(connection: AsyncConnection, scanned: Scanned) -> bool:
+    """Whether the firing statement is to run. For crossings whose balance is on the other side it is when one is not
+    armed, which only its lock tells: a sweep may be firing it on the balance of before.
+    """
+    if not scanned.verdicts[Verdict.REARM]:
+        return bool(scanned.pairs)
+    armed = (await connection.execute(locking_statement(), _chosen(scanned))).scalars().all()
+    return not all(armed) or len(scanned.pairs) > scanned.verdicts[Verdict.REARM]
 
 
 async def fire_in(
@@ -131,6 +142,6 @@ async def fire_in(
     if scanned.chosen:
         chosen = _chosen(scanned)
         await connection.execute(locking_statement(), chosen)
-        statement = firing_statement(kind.name, Scope.CHOSEN, own_traces=moment.own_traces)
+        statement = firing_statement(kind, Scope.CHOSEN, own_traces=moment.own_traces)
         fired = await connection.scalar(statement, {**parameters, **chosen}) or 0
     return scanned.tally(fired, kind.lost_to, evaluated)

@@ -24,9 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from tocsin_evaluator.evaluation.scope import Joined, Scope, is_asleep, is_silent, joined, percents_of, snoozed
-from tocsin_evaluator.kinds import KINDS
-from tocsin_evaluator.kinds.kind import Kind, Rows
-from tocsin_evaluator.model.words import KindName, Reason, Verdict
+from tocsin_evaluator.kinds.kind import Kind, Rows, Test
+from tocsin_evaluator.model.words import Reason, Verdict
 from tocsin_evaluator.store.tables import occurrences
 
 
@@ -58,22 +57,37 @@ def _already_sent(kind: Kind, rows: Rows) -> ColumnElement[bool]:
 
 def may_rearm(kind: Kind, source: Joined) -> ColumnElement[bool] | None:
     """Whether a crossing turned false and is to be armed again; a snoozed alert is left untouched."""
-    if kind.rearms is None:
+    return _awake(kind.rearms, source)
+
+
+def _awake(test: Test | None, source: Joined) -> ColumnElement[bool] | None:
+    if test is None:
         return None
-    return and_(kind.rearms(source.rows), snoozed(source.rows).is_(False), source.backfill.is_(False))
+    return and_(test(source.rows), snoozed(source.rows).is_(False), source.backfill.is_(False))
 
 
-def _verdict(kind: Kind, source: Joined) -> ColumnElement[str]:
-    """What the scan says of one alert and fact: a Verdict, or the first Reason that applies."""
+def reasons_against(kind: Kind, source: Joined) -> list[tuple[Reason, ColumnElement[bool]]]:
+    """Why a true one may not fire, in the order in which the first that applies is named."""
     rows = source.rows
     reasons = [(Reason.BACKFILL, source.backfill), (Reason.SNOOZED, is_asleep(kind, rows))]
-    reasons += [(reason, clause(rows)) for reason, clause in kind.reasons]
+    reasons += [(reason, test(rows)) for reason, test in kind.reasons]
     if not kind.guarded_by_its_row:
         reasons.append((Reason.ALREADY_SENT, _already_sent(kind, rows)))
+    return reasons
+
+
+def verdict(kind: Kind, source: Joined, scope: Scope) -> ColumnElement[str]:
+    """What is said of one alert and fact: a Verdict, or the first Reason that applies.
+
+    A fact that has just come in, which comes once, may turn an alert false that a sweep is about to fire: of one that
+    is armed still, only who holds its lock knows whether it is to be armed again.
+    """
+    rows = source.rows
+    reasons = reasons_against(kind, source)
     fires = case((is_silent(kind, rows), literal(Verdict.NOTE, Text)), else_=literal(Verdict.FIRE, Text))
-    when_true = case(*[(clause, literal(reason, Text)) for reason, clause in reasons], else_=fires)
+    when_true = case(*[(test, literal(reason, Text)) for reason, test in reasons], else_=fires)
     cases: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [(kind.condition(rows), when_true)]
-    rearm = may_rearm(kind, source)
+    rearm = _awake(kind.may_rearm, source) if scope is Scope.FACTS else may_rearm(kind, source)
     if rearm is not None:
         cases.append((rearm, literal(Verdict.REARM, Text)))
     return case(*cases, else_=literal(Verdict.FALSE, Text))
@@ -89,7 +103,7 @@ def _scan(kind: Kind, scope: Scope) -> Select[tuple[str, str, int, list[int], li
         where = and_(where, true_ones if rearm is None else or_(true_ones, rearm))
     judged = (
         select(
-            _verdict(kind, source).label("verdict"),
+            verdict(kind, source, scope).label("verdict"),
             rows.alert.c.partner_id,
             rows.alert.c.id,
             rows.fact.c.id.label("fact_id"),
@@ -116,7 +130,7 @@ def _scan(kind: Kind, scope: Scope) -> Select[tuple[str, str, int, list[int], li
 
 @cache
 def scan_statement(
-    kinds: tuple[KindName, ...], scope: Scope
+    kinds: tuple[Kind, ...], scope: Scope
 ) -> CompoundSelect[str, str, int, list[int], list[int], list[int] | None]:
     """A row per kind and verdict: how many, and the keys of the alerts to fire or to arm again, in FACTS with the fact
     of each.
@@ -124,4 +138,4 @@ def scan_statement(
     Indexes: FACTS the facts' primary keys, then alerts_by_subject (alerts_by_user for transaction kinds); RANGE
     alerts_by_user; ZONE bills_by_due; WOKEN alerts_by_snooze; USER and ALERT the alerts' own.
     """
-    return union_all(*[_scan(KINDS[name], scope) for name in kinds])
+    return union_all(*[_scan(kind, scope) for kind in kinds])

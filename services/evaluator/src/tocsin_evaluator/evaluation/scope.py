@@ -121,7 +121,7 @@ def is_asleep(kind: Kind, rows: Rows) -> ColumnElement[bool]:
     return and_(snoozed(rows), not_(is_silent(kind, rows))) if kind.silent_when_new else snoozed(rows)
 
 
-def _recent(rows: Rows) -> ColumnElement[bool]:
+def is_recent(rows: Rows) -> ColumnElement[bool]:
     """The purchases a transaction alert looks at when it is created, edited or asked: no history, not older than
     the edit less a minute, nor what it slept through (while it sleeps, that is the reason why it does not fire). The
     bound on posted_at is the index's: what came in within the age is at most twice as old.
@@ -140,7 +140,7 @@ def joined(kind: Kind, scope: Scope) -> Joined:
     a, f, p = rows.alert, rows.fact, rows.person
     where = [live(rows), a.c.kind == kind.name, _restriction(rows, scope)]
     if kind.is_event and scope not in (Scope.FACTS, Scope.PAIRS):
-        where.append(_recent(rows))
+        where.append(is_recent(rows))
     source: FromClause
     backfill: ColumnElement[bool] = false()
     traceparent: ColumnElement[str] = bindparam("caller_trace", type_=Text)

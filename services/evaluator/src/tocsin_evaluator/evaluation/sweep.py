@@ -18,7 +18,7 @@ from tocsin_evaluator.evaluation.ledger import Ledger
 from tocsin_evaluator.evaluation.run import Moment, fire_in
 from tocsin_evaluator.evaluation.scope import Scope
 from tocsin_evaluator.facts.derived import derive
-from tocsin_evaluator.kinds import KINDS, SWEPT
+from tocsin_evaluator.kinds.registry import Registry
 from tocsin_evaluator.model.facts import Trace
 from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.model.words import CLASS_OF, Way
@@ -60,6 +60,7 @@ class Sweep:
     bell: Bell
     replica: str
     max_age: timedelta
+    registry: Registry
     ended: Wake = field(default_factory=Wake)
 
     async def run(self, run_id: UUID, trace: Trace, report: Report) -> Progress:
@@ -106,11 +107,11 @@ class Sweep:
         tally = await in_transaction(self.engine, lambda connection: self._sweep(connection, taken))
         if tally is not None:
             self.outbox.wrote(CLASS_OF[Way.SWEEP], tally.fired)
-            self.ledger.count(Way.SWEEP, {taken.kind: tally})
+            self.ledger.count(Way.SWEEP, {self.registry.by_name[taken.kind].name: tally})
         self.ended.set()
 
     async def _cut(self, connection: AsyncConnection, run_id: UUID, trace: Trace) -> None:
-        for kind in SWEPT:
+        for kind in self.registry.swept:
             await slices.cut(connection, run_id, kind.name, SLICE_SIZE, self.clock.now(), trace.traceparent)
 
     async def _sweep(self, connection: AsyncConnection, taken: Slice) -> Tally | None:
@@ -119,7 +120,7 @@ class Sweep:
             return None
         where = {"of_partner": taken.partner_id, "user_from": taken.user_from, "user_to": taken.user_to}
         moment = Moment(self.clock.now(), Way.SWEEP, self.max_age, Trace(taken.traceparent))
-        kind = KINDS[taken.kind]
+        kind = self.registry.by_name[taken.kind]
         tally = await fire_in(connection, kind, Scope.RANGE, moment, where, evaluated=taken.alerts)
         await slices.done(connection, taken.id, tally.fired, moment.at)
         return tally

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Table
 
 from tocsin_evaluator.evaluation.scope import facts_parameter
-from tocsin_evaluator.kinds import REGISTRY
 from tocsin_evaluator.kinds.kind import Kind
+from tocsin_evaluator.kinds.registry import Registry
 from tocsin_evaluator.model.facts import Arrival, Trace
 
 Key = tuple[int, int]
@@ -25,6 +25,7 @@ class Touch:
 class Touched:
     """The written facts by table and (partner, id)."""
 
+    registry: Registry
     by_table: dict[Table, dict[Key, Touch]] = field(default_factory=dict)
 
     def add(self, table: Table, key: Key, touch: Touch) -> None:
@@ -43,7 +44,7 @@ class Touched:
 
     def kinds(self) -> list[Kind]:
         """The kinds of alert that look at such facts, in the registry's order."""
-        return [kind for kind in REGISTRY if self.by_table.get(kind.fact)]
+        return [kind for kind in self.registry.kinds if self.by_table.get(kind.fact)]
 
     def parameters(self) -> dict[str, object]:
         """The facts as the parameters of Scope.FACTS."""

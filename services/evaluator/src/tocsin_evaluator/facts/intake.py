@@ -5,7 +5,7 @@ transactions, budgets, bills; then the alerts.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +18,7 @@ from tocsin_evaluator.facts.pairing import pair_forms
 from tocsin_evaluator.facts.stored import account_row, goal_row, person_row, transaction_row, zone_of
 from tocsin_evaluator.facts.taking_bills import take_bills
 from tocsin_evaluator.facts.taking_budgets import take_budgets
+from tocsin_evaluator.kinds.registry import Registry
 from tocsin_evaluator.model.facts import (
     Account,
     Arrival,
@@ -33,14 +34,16 @@ from tocsin_evaluator.model.facts import (
 )
 from tocsin_evaluator.model.tally import Tally
 from tocsin_evaluator.model.words import FactKind, KindName, Way
-from tocsin_evaluator.store import balances, purchases
+from tocsin_evaluator.store import balances, profile_copies, purchases
 from tocsin_evaluator.store.balances import BalanceAfter
 from tocsin_evaluator.store.people import Known, enter
+from tocsin_evaluator.store.profile_copies import Copy
 from tocsin_evaluator.store.rows import TransactionRow
 from tocsin_evaluator.store.tables import accounts, bills, budgets, goals, transactions
 from tocsin_evaluator.store.upserts import Key, Put, Row, lock, put
 from tocsin_kit.messaging.publisher import Outgoing
 from tocsin_kit.postgres.outbox import Outbox
+from tocsin_kit.sealing import Seals
 
 #: Encodes a profile with its version for the dispatcher.
 EncodeProfile = Callable[[Profile, int], bytes]
@@ -64,6 +67,8 @@ class Intake:
     outbox: Outbox
     encode_profile: EncodeProfile
     max_age: timedelta
+    registry: Registry
+    seals: Seals
 
     async def take_in(self, connection: AsyncConnection, arrivals: Sequence[Arrival], at: datetime) -> Taken:
         """Write the batch and fire. Raises what PostgreSQL raises for data that cannot be stored."""
@@ -82,7 +87,7 @@ class _Step:
     ) -> None:
         self._connection, self._arrivals, self._at, self._intake = connection, arrivals, at, intake
         self._people: dict[Key, Known] = {}
-        self._touched = Touched()
+        self._touched = Touched(intake.registry)
         self._affected = Affected()
         self._moved: dict[Key, Touch] = {}
         self.foreign: set[FactKey] = set()
@@ -122,7 +127,7 @@ class _Step:
     async def _take_profiles(self) -> None:
         arrivals = self._of(Profile)
         rows = [person_row(each.fact) for each in arrivals if isinstance(each.fact, Profile)]
-        before = self._people
+        before, copies = self._people, list[Copy]()
         done = await self._put(arrivals, rows)
         for each in arrivals:
             profile = each.fact
@@ -130,10 +135,12 @@ class _Step:
             if isinstance(profile, Profile) and key in done.versions:
                 self._people = {**self._people, key: Known(profile.time_zone, done.versions[key])}
                 self._tell(each, profile, done.versions[key])
+                copies += self._copies(profile, done.versions[key])
                 if key not in before or before[key].time_zone != profile.time_zone:
                     self._moved[key] = Touch(each.backfill, each.trace)
                     self._affected.whole_user(key, self._moved[key])
         await self._intake.outbox.add(self._connection, self.profiles_told, self._at)
+        await profile_copies.keep(self._connection, copies, self._at)
 
     def _tell(self, arrival: Arrival, profile: Profile, version: int) -> None:
         self.profiles_told.append(
@@ -146,6 +153,13 @@ class _Step:
                 tracestate=arrival.trace.tracestate,
             )
         )
+
+    def _copies(self, profile: Profile, version: int) -> list[Copy]:
+        """The event that was just told, sealed; none where there is no key."""
+        if not self._intake.seals.can_seal:
+            return []
+        blank = Copy(profile.partner_id, profile.user_id, version, b"")
+        return [replace(blank, sealed=self._intake.seals.seal(self.profiles_told[-1].payload, blank.name))]
 
     async def _take_accounts(self) -> None:
         arrivals = self._of(Account)

@@ -1,20 +1,26 @@
 """Account threshold: the balance of an open account is below or above an amount. Equality is neither."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, literal_column, not_, or_
 
-from tocsin_evaluator.kinds.kind import STALE_AFTER, Kind, Rows, instant_text, money_text
+from tocsin_evaluator.kinds.kind import STALE_AFTER, Clause, Kind, Rows, instant_text, money_text
+from tocsin_evaluator.kinds.past import BALANCES, History
 from tocsin_evaluator.model.words import Direction, KindName, Reason, Repeat
 from tocsin_evaluator.store.tables import accounts
 
 
-def condition(rows: Rows) -> ColumnElement[bool]:
-    """The balance is beyond the threshold, and the account is open."""
+def clauses(rows: Rows) -> Sequence[Clause]:
+    """The account is open, and its balance is beyond the threshold."""
     a, f = rows.alert.c, rows.fact.c
     below = and_(a.direction == Direction.BELOW, f.balance < a.amount)
     above = and_(a.direction == Direction.ABOVE, f.balance > a.amount)
-    return and_(f.closed_at.is_(None), or_(below, above))
+    values = {"balance": money_text(f.balance), "threshold": money_text(a.amount), "direction": a.direction}
+    return (
+        Clause("open", f.closed_at.is_(None), {"closed_at": instant_text(f.closed_at)}),
+        Clause("beyond", or_(below, above), values),
+    )
 
 
 def _other_currency(rows: Rows) -> ColumnElement[bool]:
@@ -35,11 +41,16 @@ def _not_rearmed(rows: Rows) -> ColumnElement[bool]:
     return and_(a.repeat == Repeat.ON_CROSSING, not_(and_(a.armed, f.version > a.seen_version)))
 
 
+def on_the_other_side(rows: Rows) -> ColumnElement[bool]:
+    """The balance of a crossing is not beyond its threshold, whether that has fired by now or not."""
+    a, f = rows.alert.c, rows.fact.c
+    newer = and_(f.version > a.seen_version, f.currency == a.currency)
+    return and_(a.repeat == Repeat.ON_CROSSING, newer, not_(KIND.condition(rows)))
+
+
 def turned_false(rows: Rows) -> ColumnElement[bool]:
     """A crossing that fired has come back: the balance was seen on the other side since."""
-    a, f = rows.alert.c, rows.fact.c
-    came_back = and_(f.version > a.seen_version, f.currency == a.currency, not_(condition(rows)))
-    return and_(a.repeat == Repeat.ON_CROSSING, not_(a.armed), came_back)
+    return and_(not_(rows.alert.c.armed), on_the_other_side(rows))
 
 
 def key(rows: Rows) -> ColumnElement[str]:
@@ -73,11 +84,17 @@ def version(rows: Rows) -> ColumnElement[int]:
     return seen
 
 
+def history(_: Mapping[str, Any]) -> History:
+    """The account's balances."""
+    return BALANCES
+
+
 KIND = Kind(
     name=KindName.ACCOUNT_THRESHOLD,
     fact=accounts,
-    condition=condition,
+    clauses=clauses,
     context=context,
+    history=history,
     key=key,
     reasons=(
         (Reason.CURRENCY, _other_currency),
@@ -87,6 +104,7 @@ KIND = Kind(
     ),
     is_swept=True,
     can_cease=True,
+    may_rearm=on_the_other_side,
     rearms=turned_false,
     crossing_version=version,
     quiet_until=quiet_until,

@@ -1,23 +1,28 @@
 """Goal: what is saved reached a milestone, once per milestone for the goal's life."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, cast, literal_column
+from sqlalchemy import ColumnElement, Text, cast, literal_column
 
-from tocsin_evaluator.kinds.kind import Kind, Percents, Rows, lowest_percent, money_text
+from tocsin_evaluator.kinds.kind import Clause, Kind, Percents, Rows, money_text
+from tocsin_evaluator.kinds.past import NoHistory
 from tocsin_evaluator.model.words import KindName
 from tocsin_evaluator.store.tables import goals
 
 
-def reached(rows: Rows, percent: ColumnElement[int]) -> ColumnElement[bool]:
-    """At least `percent` of the target is saved; a target of 0 is never reached."""
+def clauses(rows: Rows, percent: ColumnElement[int]) -> Sequence[Clause]:
+    """At least `percent` of the target is saved; a target of 0 is never reached.
+
+    Which milestones were passed before is asked of the occurrences.
+    """
     f = rows.fact.c
-    return and_(f.target_amount > 0, f.current_amount * 100 >= percent * f.target_amount)
-
-
-def condition(rows: Rows) -> ColumnElement[bool]:
-    """At least the lowest milestone is reached; which of them were passed before is asked of the occurrences."""
-    return reached(rows, lowest_percent(rows))
+    target = {"target_amount": money_text(f.target_amount)}
+    values = {"current_amount": money_text(f.current_amount), **target, "percent": percent}
+    return (
+        Clause("has_target", f.target_amount > 0, target),
+        Clause("reached", f.current_amount * 100 >= percent * f.target_amount, values),
+    )
 
 
 def key(rows: Rows, percent: ColumnElement[int]) -> ColumnElement[str]:
@@ -37,12 +42,20 @@ def context(rows: Rows) -> dict[str, ColumnElement[Any]]:
     }
 
 
+def history(_: Mapping[str, Any]) -> NoHistory:
+    """None: a goal's row holds what is saved now."""
+    return NoHistory("what a goal held in the past is not stored, so its milestones cannot be dated")
+
+
+PERCENTS = Percents(clauses, key)
+
 KIND = Kind(
     name=KindName.GOAL,
     fact=goals,
-    condition=condition,
+    clauses=PERCENTS.lowest,
     context=context,
-    percents=Percents(reached=reached, key=key),
+    history=history,
+    percents=PERCENTS,
     is_swept=True,
     silent_when_new=True,
 )

@@ -1,20 +1,26 @@
 """Merchant name: a purchase at a merchant whose normalised name equals or contains the normalised pattern."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column, or_
 
-from tocsin_evaluator.kinds.kind import Kind, Rows, day_text, money_text
+from tocsin_evaluator.kinds.kind import Clause, Kind, Rows, day_text, money_text
+from tocsin_evaluator.kinds.past import PURCHASES, History
 from tocsin_evaluator.model.words import Frequency, KindName, MatchType, TransactionStatus
 from tocsin_evaluator.store.tables import transactions
 
 
-def condition(rows: Rows) -> ColumnElement[bool]:
+def clauses(rows: Rows) -> Sequence[Clause]:
     """The names match, in any currency; a transaction taken back is none."""
     a, f = rows.alert.c, rows.fact.c
     exact = and_(a.match_type == MatchType.EXACT, f.merchant_norm == a.pattern_norm)
     contains = and_(a.match_type == MatchType.CONTAINS, func.strpos(f.merchant_norm, a.pattern_norm) > 0)
-    return and_(f.status != TransactionStatus.REVERSED, or_(exact, contains))
+    names = {"merchant": f.merchant_norm, "pattern": a.pattern_norm, "match_type": a.match_type}
+    return (
+        Clause("not_reversed", f.status != TransactionStatus.REVERSED, {"status": f.status}),
+        Clause("matches", or_(exact, contains), names),
+    )
 
 
 def key(rows: Rows) -> ColumnElement[str]:
@@ -47,11 +53,17 @@ def daily_digest(rows: Rows) -> ColumnElement[bool]:
     return rows.alert.c.frequency == Frequency.DAILY_DIGEST
 
 
+def history(_: Mapping[str, Any]) -> History:
+    """The transactions themselves."""
+    return PURCHASES
+
+
 KIND = Kind(
     name=KindName.MERCHANT_NAME,
     fact=transactions,
-    condition=condition,
+    clauses=clauses,
     context=context,
+    history=history,
     key=key,
     has_subject=False,
     daily_digest=daily_digest,

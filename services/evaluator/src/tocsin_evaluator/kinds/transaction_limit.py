@@ -1,15 +1,17 @@
 """Transaction limit: a transaction of at least an amount."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column, or_
 
-from tocsin_evaluator.kinds.kind import Kind, Rows, day_text, money_text
+from tocsin_evaluator.kinds.kind import Clause, Kind, Rows, day_text, money_text
+from tocsin_evaluator.kinds.past import PURCHASES, History
 from tocsin_evaluator.model.words import KindName, MoneyFlow, Reason, TransactionStatus
 from tocsin_evaluator.store.tables import transactions
 
 
-def condition(rows: Rows) -> ColumnElement[bool]:
+def clauses(rows: Rows) -> Sequence[Clause]:
     """The amount without its sign reaches the limit; account and direction match where they are given."""
     a, f = rows.alert.c, rows.fact.c
     account = or_(a.account_id.is_(None), a.account_id == f.account_id)
@@ -18,7 +20,13 @@ def condition(rows: Rows) -> ColumnElement[bool]:
         and_(a.direction == MoneyFlow.DEBIT, f.amount < 0),
         and_(a.direction == MoneyFlow.CREDIT, f.amount > 0),
     )
-    return and_(f.status != TransactionStatus.REVERSED, func.abs(f.amount) >= a.amount, account, flow)
+    amount, limit = money_text(f.amount), money_text(a.amount)
+    return (
+        Clause("not_reversed", f.status != TransactionStatus.REVERSED, {"status": f.status}),
+        Clause("large_enough", func.abs(f.amount) >= a.amount, {"amount": amount, "limit": limit}),
+        Clause("account", account, {"account_id": f.account_id, "only_account_id": a.account_id}),
+        Clause("direction", flow, {"amount": amount, "direction": a.direction}),
+    )
 
 
 def _other_currency(rows: Rows) -> ColumnElement[bool]:
@@ -44,11 +52,17 @@ def context(rows: Rows) -> dict[str, ColumnElement[Any]]:
     }
 
 
+def history(_: Mapping[str, Any]) -> History:
+    """The transactions themselves."""
+    return PURCHASES
+
+
 KIND = Kind(
     name=KindName.TRANSACTION_LIMIT,
     fact=transactions,
-    condition=condition,
+    clauses=clauses,
     context=context,
+    history=history,
     key=key,
     reasons=((Reason.CURRENCY, _other_currency),),
     has_subject=False,

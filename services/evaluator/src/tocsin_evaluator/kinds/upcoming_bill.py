@@ -1,13 +1,34 @@
 """Upcoming bill: an unpaid bill is due within some calendar days in the user's zone, told from 06:00 local on."""
 
-from datetime import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Date, Integer, Time, and_, case, cast, func, literal, literal_column, or_
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Integer,
+    Subquery,
+    Time,
+    and_,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from tocsin_evaluator.kinds.kind import Kind, Rows, day_text, money_text
+from tocsin_evaluator.kinds.kind import Clause, Kind, Rows, day_text, money_text
+from tocsin_evaluator.kinds.past import History, Past, owner
 from tocsin_evaluator.model.words import KindName, Recurrence
-from tocsin_evaluator.store.tables import bills
+from tocsin_evaluator.store.tables import Instant, bills
 
 MORNING = time(6)
 #: The most calendar days ahead that an alert may look.
@@ -57,16 +78,29 @@ def next_due(rows: Rows) -> ColumnElement[Any]:
     return due_on(f.due_date, f.recurrence, f.paid_through, rows.today)
 
 
-def condition(rows: Rows) -> ColumnElement[bool]:
+def clauses(rows: Rows) -> Sequence[Clause]:
     """Due within `days_before` calendar days, and the morning has come.
 
     `next_due_on` is the index's: never later than the true day, so it leaves out only what is not due.
     """
-    f = rows.fact.c
-    days = next_due(rows) - rows.today
+    a, f = rows.alert.c, rows.fact.c
+    due = next_due(rows)
     soon = f.next_due_on <= rows.today + literal(LONGEST_DAYS_BEFORE)
-    morning = or_(rows.any_hour, cast(rows.local_time, Time) >= literal(MORNING, Time))
-    return and_(soon, cast(days, Integer) <= rows.alert.c.days_before, morning)
+    days = {"due_on": due, "today": rows.today, "paid_through": f.paid_through}
+    shown = {name: day_text(day) for name, day in days.items()}
+    local_time = func.to_char(rows.local_time, "HH24:MI")
+    return (
+        Clause(
+            "due_soon",
+            and_(soon, cast(due - rows.today, Integer) <= a.days_before),
+            {**shown, "days_before": a.days_before},
+        ),
+        Clause(
+            "morning",
+            or_(rows.any_hour, cast(rows.local_time, Time) >= literal(MORNING, Time)),
+            {"local_time": local_time, "time_zone": rows.zone},
+        ),
+    )
 
 
 def key(rows: Rows) -> ColumnElement[str]:
@@ -86,4 +120,60 @@ def context(rows: Rows) -> dict[str, ColumnElement[Any]]:
     }
 
 
-KIND = Kind(name=KindName.UPCOMING_BILL, fact=bills, condition=condition, context=context, key=key, can_cease=True)
+def mornings() -> Subquery:
+    """A bill at each of the mornings given, as though nothing of it had been paid; by primary key."""
+    partner, user, subject = owner()
+    b = bills.alias("bill")
+    days = func.unnest(bindparam("mornings", type_=ARRAY(Instant))).table_valued(column("at", Instant), name="m")
+    m = days.render_derived()
+    return (
+        select(
+            b.c.partner_id,
+            b.c.id,
+            b.c.user_id,
+            b.c.name,
+            b.c.currency,
+            b.c.amount,
+            b.c.due_date,
+            b.c.recurrence,
+            cast(null(), Date).label("paid_through"),
+            b.c.due_date.label("next_due_on"),  # never later than any day on which it is due
+            m.c.at,
+            literal(0).label("number"),
+        )
+        .select_from(b.join(m, true()))
+        .where(b.c.partner_id == partner, b.c.id == subject, b.c.user_id == user)
+        .subquery("f")
+    )
+
+
+def _mornings(past: Past) -> dict[str, object]:
+    """Each local day's, from so long before the window on that what was told before it is known."""
+    first, last = (each.astimezone(past.zone).date() for each in (past.window.since, past.window.until))
+    first -= timedelta(days=LONGEST_DAYS_BEFORE + 1)
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    mornings = [datetime.combine(day, MORNING, past.zone).astimezone(UTC) for day in days]
+    return {"mornings": [each for each in mornings if each <= past.window.until]}
+
+
+MORNINGS = History(
+    mornings,
+    _mornings,
+    notes=("When a bill was paid is not stored: every occurrence counts as unpaid, with the amount it has now.",),
+)
+
+
+def history(_: Mapping[str, Any]) -> History:
+    """The bill on each day."""
+    return MORNINGS
+
+
+KIND = Kind(
+    name=KindName.UPCOMING_BILL,
+    fact=bills,
+    clauses=clauses,
+    context=context,
+    history=history,
+    key=key,
+    can_cease=True,
+)

@@ -187,10 +187,10 @@ async def delete(connection: AsyncConnection, partner_id: int, user_id: int, ale
     return (await connection.execute(gone)).rowcount == 1
 
 
-async def left_to_evaluate(connection: AsyncConnection, before: datetime, n: int) -> list[tuple[int, int, KindName]]:
+async def left_to_evaluate(connection: AsyncConnection, before: datetime, n: int) -> list[tuple[int, int, str]]:
     """At most `n` alerts edited before an instant and not evaluated since: partner, id, kind. alerts_to_evaluate."""
     found = await connection.execute(TO_EVALUATE, {"before": before, "n": n})
-    return [(partner, id_, KindName(kind)) for partner, id_, kind in found]
+    return [(partner, id_, kind) for partner, id_, kind in found]
 
 
 TO_EVALUATE = text("""
@@ -201,6 +201,18 @@ WHERE evaluate_after_edit IS NOT NULL AND updated_at < :before ORDER BY updated_
 
 def _by_key(partner_id: int, alert_id: int) -> ColumnElement[bool]:
     return and_(alerts.c.partner_id == partner_id, alerts.c.id == alert_id)
+
+
+# By primary key; the lock of `people.one_at_a_time`, which comes before an alert's own in every transaction.
+_WAIT_FOR_FACTS = text("""
+SELECT pg_advisory_xact_lock(hashint8extended(user_id, partner_id)) FROM alerts
+WHERE partner_id = :partner_id AND id = :alert_id
+""")
+
+
+async def wait_for_purchases(connection: AsyncConnection, partner_id: int, alert_id: int) -> None:
+    """Wait for purchases of the alert's user that are on their way in and may not have seen it; keep others out."""
+    await connection.execute(_WAIT_FOR_FACTS, {"partner_id": partner_id, "alert_id": alert_id})
 
 
 async def lock_to_evaluate(connection: AsyncConnection, partner_id: int, alert_id: int) -> bool:

@@ -1,10 +1,12 @@
 """Rows of the evaluation ledger."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeAlias
 
-from sqlalchemy import text
+from sqlalchemy import Select, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,6 +26,25 @@ class Line:
     way: Way
     replica: str
     tally: Tally
+
+
+@dataclass(frozen=True)
+class Total:
+    """What all replicas together counted in a minute, of a kind, in a way."""
+
+    minute: datetime
+    kind: str
+    way: Way
+    tally: Tally
+
+    @property
+    def place(self) -> "Place":
+        """Where it stands in the list."""
+        return self.minute, self.kind, self.way.value
+
+
+Place: TypeAlias = tuple[datetime, str, str]
+"""(minute, kind, way)."""
 
 
 async def add_lines(connection: AsyncConnection, lines: Sequence[Line]) -> None:
@@ -83,3 +104,40 @@ ON CONFLICT (minute, kind, way, replica) DO UPDATE SET
 async def fold_before(connection: AsyncConnection, before: datetime) -> None:
     """Keep minutes older than `before` as hours."""
     await connection.execute(_FOLD, {"before": before})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which minutes, from one until before another, of which kind and way (None: of all)."""
+
+    since: datetime
+    until: datetime
+    kind: KindName | None
+    way: Way | None
+
+
+def page_statement(asked: Asked, before: Place | None, size: int) -> Select[*tuple[Any, ...]]:
+    """As `page` asks for it."""
+    ledger = evaluation_ledger.c
+    key = (ledger.minute, ledger.kind, ledger.way)
+    statement = select(*key, *[func.sum(ledger[name]).label(name) for name in _NUMBERS])
+    statement = statement.where(ledger.minute >= asked.since, ledger.minute < asked.until)
+    if asked.kind is not None:
+        statement = statement.where(ledger.kind == asked.kind.value)
+    if asked.way is not None:
+        statement = statement.where(ledger.way == asked.way.value)
+    if before is not None:
+        statement = statement.where(tuple_(*key) < tuple_(*before))
+    return statement.group_by(*key).order_by(*[each.desc() for each in key]).limit(size)
+
+
+async def page(connection: AsyncConnection, asked: Asked, before: Place | None, size: int) -> list[Total]:
+    """The ledger's lines before a place, newest first, replicas added up. The primary key, backwards."""
+    rows = await connection.execute(page_statement(asked, before, size))
+    return [_total(dict(row._mapping)) for row in rows]
+
+
+def _total(row: Mapping[str, Any]) -> Total:
+    reasons = Counter({reason: int(row[reason.value]) for reason in Reason if row[reason.value]})
+    tally = Tally(int(row["evaluated"]), int(row["fired"]), reasons)
+    return Total(row["minute"], row["kind"], Way(row["way"]), tally)

@@ -16,7 +16,7 @@ class Slice:
 
     id: int
     run_id: UUID
-    kind: KindName
+    kind: str
     partner_id: int
     user_from: int
     user_to: int
@@ -98,8 +98,7 @@ async def claim(connection: AsyncConnection, replica: str, at: datetime, until: 
     row = (await connection.execute(_CLAIM, {"replica": replica, "at": at, "until": until})).one_or_none()
     if row is None:
         return None
-    id_, run_id, kind, *rest = row
-    return Slice(id_, run_id, KindName(kind), *rest)
+    return Slice(*row)
 
 
 async def hold(connection: AsyncConnection, slice_id: int, replica: str) -> bool:

@@ -49,6 +49,17 @@ people = Table(
     Index("people_by_zone", "time_zone"),
 )
 
+profile_copies = Table(
+    "profile_copies",
+    metadata,
+    Column("partner_id", BigInteger, primary_key=True),
+    Column("user_id", BigInteger, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False, comment="the event that told the dispatcher, encrypted"),
+    Column("at", Instant, nullable=False),
+    Index("profile_copies_by_time", "at"),
+)
+
 accounts = Table(
     "accounts",
     metadata,

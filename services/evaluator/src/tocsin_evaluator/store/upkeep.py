@@ -53,6 +53,8 @@ class Old(StrEnum):
     BILL_DAYS = "bill_days"
     SWEEPS = "sweeps"
     OCCURRENCES = "occurrences"
+    MILESTONES = "milestones"
+    PROFILE_COPIES = "profile_copies"
 
 
 # Each deletes at most `n` rows older than `before` and names its index.
@@ -71,6 +73,11 @@ DELETE FROM transactions WHERE (partner_id, id) IN (
     Old.IDEMPOTENCY_KEYS: text("""
 DELETE FROM idempotency_keys WHERE (partner_id, caller, method, request_id) IN (
   SELECT partner_id, caller, method, request_id FROM idempotency_keys WHERE at < :before LIMIT :n)
+"""),
+    # profile_copies_by_time
+    Old.PROFILE_COPIES: text("""
+DELETE FROM profile_copies WHERE (partner_id, user_id) IN (
+  SELECT partner_id, user_id FROM profile_copies WHERE at < :before ORDER BY at LIMIT :n)
 """),
     # the primary key: ids rise with time, near enough for throwing away
     Old.SLICES: text("""
@@ -99,6 +106,16 @@ DELETE FROM occurrences WHERE (partner_id, alert_id, key) IN (
   SELECT o.partner_id, o.alert_id, o.key FROM occurrences o
   JOIN alerts a ON a.partner_id = o.partner_id AND a.id = o.alert_id
   WHERE o.at < :before AND a.kind = :kind LIMIT :n)
+"""),
+    # A goal's milestones stay as long as the goal, and the bank may post one again that it deleted: what goes is what
+    # nobody asks any more, of alerts that are deleted and of conditions that were edited since.
+    # occurrences_by_time (BRIN), then the alerts' primary key
+    Old.MILESTONES: text("""
+DELETE FROM occurrences WHERE (partner_id, alert_id, key) IN (
+  SELECT o.partner_id, o.alert_id, o.key FROM occurrences o
+  JOIN alerts a ON a.partner_id = o.partner_id AND a.id = o.alert_id
+  WHERE o.at < :before AND a.kind = 'goal'
+    AND (a.deleted_at < :before OR CAST(split_part(o.key, ':', 1) AS integer) < a.condition_version) LIMIT :n)
 """),
 }
 

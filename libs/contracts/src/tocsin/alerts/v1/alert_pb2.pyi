@@ -155,6 +155,10 @@ class _NotFiredReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NotFir
     """A crossing that has not come back since it last fired."""
     NOT_FIRED_REASON_PASSED: _NotFiredReason.ValueType  # 10
     """The occurrence was recorded as passed without a message."""
+    NOT_FIRED_REASON_NO_FACT: _NotFiredReason.ValueType  # 11
+    """The bank has posted no fact for it: no such account, goal, budget or bill, or no transaction."""
+    NOT_FIRED_REASON_BEFORE_ALERT: _NotFiredReason.ValueType  # 12
+    """The purchase came in before the alert was created or its condition edited, while it was snoozed, or too long ago."""
 
 class NotFiredReason(_NotFiredReason, metaclass=_NotFiredReasonEnumTypeWrapper):
     """Why an evaluated alert did not fire."""
@@ -181,6 +185,10 @@ NOT_FIRED_REASON_NOT_REARMED: NotFiredReason.ValueType  # 9
 """A crossing that has not come back since it last fired."""
 NOT_FIRED_REASON_PASSED: NotFiredReason.ValueType  # 10
 """The occurrence was recorded as passed without a message."""
+NOT_FIRED_REASON_NO_FACT: NotFiredReason.ValueType  # 11
+"""The bank has posted no fact for it: no such account, goal, budget or bill, or no transaction."""
+NOT_FIRED_REASON_BEFORE_ALERT: NotFiredReason.ValueType  # 12
+"""The purchase came in before the alert was created or its condition edited, while it was snoozed, or too long ago."""
 Global___NotFiredReason: _TypeAlias = NotFiredReason  # noqa: Y015
 
 @_typing.final
@@ -948,3 +956,537 @@ class ListFiringsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListFiringsResponse: _TypeAlias = ListFiringsResponse  # noqa: Y015
+
+@_typing.final
+class ExplainAlertRequest(_message.Message):
+    """Which alert to explain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """The alert's id."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainAlertRequest: _TypeAlias = ExplainAlertRequest  # noqa: Y015
+
+@_typing.final
+class ExplainedClause(_message.Message):
+    """A part of a condition."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: `beyond`, `matches`, `due_soon`. A condition is true when all its clauses hold."""
+    holds: _builtins.bool
+    """Whether it holds."""
+    @_builtins.property
+    def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The values that decide it, by name: money as decimal strings, days as `2025-11-01`, instants in UTC."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        holds: _builtins.bool = ...,
+        values: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedClause: _TypeAlias = ExplainedClause  # noqa: Y015
+
+@_typing.final
+class ExplainedReason(_message.Message):
+    """Something that keeps an alert that is true from firing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    APPLIES_FIELD_NUMBER: _builtins.int
+    reason: Global___NotFiredReason.ValueType
+    """What it is. The first that applies is the one that counts."""
+    applies: _builtins.bool
+    """Whether it applies."""
+    def __init__(
+        self,
+        *,
+        reason: Global___NotFiredReason.ValueType = ...,
+        applies: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applies", b"applies", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedReason: _TypeAlias = ExplainedReason  # noqa: Y015
+
+@_typing.final
+class ExplainedOccurrence(_message.Message):
+    """An occurrence that the alert tells once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    REACHED_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    FIRED_FIELD_NUMBER: _builtins.int
+    RECORDED_AT_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its key, led by the condition's version: `1:due:2025-11-01`."""
+    percent: _builtins.int
+    """The milestone or share it is of, in percent; not set for kinds without."""
+    reached: _builtins.bool
+    """Whether the fact has reached it."""
+    recorded: _builtins.bool
+    """Whether it is recorded: then it is not told again."""
+    fired: _builtins.bool
+    """Whether it was told; a recorded one that was not had passed silently."""
+    @_builtins.property
+    def recorded_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was recorded; not set where it was not."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        percent: _builtins.int | None = ...,
+        reached: _builtins.bool = ...,
+        recorded: _builtins.bool = ...,
+        fired: _builtins.bool = ...,
+        recorded_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "percent", b"percent", "recorded_at", b"recorded_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_percent", b"_percent", "fired", b"fired", "key", b"key", "percent", b"percent", "reached", b"reached", "recorded", b"recorded", "recorded_at", b"recorded_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+    _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+
+Global___ExplainedOccurrence: _TypeAlias = ExplainedOccurrence  # noqa: Y015
+
+@_typing.final
+class ExplainedFact(_message.Message):
+    """A fact that an alert looks at, as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACT_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    CLAUSES_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    OCCURRENCES_FIELD_NUMBER: _builtins.int
+    WOULD_FIRE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    fact_id: _builtins.int
+    """The account's, goal's, budget's, bill's or transaction's id at the bank."""
+    currency: _builtins.str
+    """Its currency, ISO 4217."""
+    would_fire: _builtins.bool
+    """Whether it would fire for this fact now."""
+    reason: Global___NotFiredReason.ValueType
+    """Why not; not set when it would."""
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """When the bank knew it."""
+
+    @_builtins.property
+    def clauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedClause]:
+        """The clauses of the condition. Of several percents they are the lowest's."""
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedReason]:
+        """What may keep it from firing, in the order in which it is looked at."""
+
+    @_builtins.property
+    def occurrences(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedOccurrence]:
+        """The occurrences: one, or one per percent. None for an account threshold, which has a cooldown or a crossing."""
+
+    def __init__(
+        self,
+        *,
+        fact_id: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        clauses: _abc.Iterable[Global___ExplainedClause] | None = ...,
+        reasons: _abc.Iterable[Global___ExplainedReason] | None = ...,
+        occurrences: _abc.Iterable[Global___ExplainedOccurrence] | None = ...,
+        would_fire: _builtins.bool = ...,
+        reason: Global___NotFiredReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "clauses", b"clauses", "currency", b"currency", "fact_id", b"fact_id", "occurrences", b"occurrences", "reason", b"reason", "reasons", b"reasons", "would_fire", b"would_fire"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedFact: _TypeAlias = ExplainedFact  # noqa: Y015
+
+@_typing.final
+class ExplainedCrossing(_message.Message):
+    """Whether an account threshold that fires once per crossing may fire."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARMED_FIELD_NUMBER: _builtins.int
+    SEEN_VERSION_FIELD_NUMBER: _builtins.int
+    ACCOUNT_VERSION_FIELD_NUMBER: _builtins.int
+    armed: _builtins.bool
+    """Whether it is armed: new, edited, or seen on the other side since it fired."""
+    seen_version: _builtins.int
+    """The account's version up to which it has looked: when it fired, or when it was armed again."""
+    account_version: _builtins.int
+    """The account's version now: it fires when it is armed and this is newer."""
+    def __init__(
+        self,
+        *,
+        armed: _builtins.bool = ...,
+        seen_version: _builtins.int = ...,
+        account_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_version", b"account_version", "armed", b"armed", "seen_version", b"seen_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainedCrossing: _TypeAlias = ExplainedCrossing  # noqa: Y015
+
+@_typing.final
+class ExplainAlertResponse(_message.Message):
+    """Why an alert fires or does not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    WOULD_FIRE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    SNOOZED_UNTIL_FIELD_NUMBER: _builtins.int
+    NEXT_POSSIBLE_AT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    CONDITION_VERSION_FIELD_NUMBER: _builtins.int
+    CROSSING_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    summary: _builtins.str
+    """One sentence for people, in English."""
+    would_fire: _builtins.bool
+    """Whether it would fire if it were evaluated now, as EvaluateAlert does."""
+    reason: Global___NotFiredReason.ValueType
+    """Why not; not set when it would."""
+    active: _builtins.bool
+    """Whether the alert is switched on."""
+    currency: _builtins.str
+    """The alert's currency; empty for kinds that take their fact's, or any."""
+    time_zone: _builtins.str
+    """The user's time zone, in which days and hours are meant."""
+    condition_version: _builtins.int
+    """The condition's version, which leads the occurrences' keys."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked."""
+
+    @_builtins.property
+    def snoozed_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when it is snoozed; not set when it is not."""
+
+    @_builtins.property
+    def next_possible_at(self) -> _timestamp_pb2.Timestamp:
+        """When its cooldown is over, if that is still to come. Not set: nothing has to be waited for."""
+
+    @_builtins.property
+    def crossing(self) -> Global___ExplainedCrossing:
+        """Only for an account threshold that fires once per crossing."""
+
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedFact]:
+        """The facts: its account, goal, budget or bill, or the newest 10 of the user's transactions. Empty: there is none."""
+
+    def __init__(
+        self,
+        *,
+        summary: _builtins.str = ...,
+        would_fire: _builtins.bool = ...,
+        reason: Global___NotFiredReason.ValueType = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        active: _builtins.bool = ...,
+        snoozed_until: _timestamp_pb2.Timestamp | None = ...,
+        next_possible_at: _timestamp_pb2.Timestamp | None = ...,
+        currency: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        condition_version: _builtins.int = ...,
+        crossing: Global___ExplainedCrossing | None = ...,
+        facts: _abc.Iterable[Global___ExplainedFact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "crossing", b"crossing", "next_possible_at", b"next_possible_at", "snoozed_until", b"snoozed_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "at", b"at", "condition_version", b"condition_version", "crossing", b"crossing", "currency", b"currency", "facts", b"facts", "next_possible_at", b"next_possible_at", "reason", b"reason", "snoozed_until", b"snoozed_until", "summary", b"summary", "time_zone", b"time_zone", "would_fire", b"would_fire"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainAlertResponse: _TypeAlias = ExplainAlertResponse  # noqa: Y015
+
+@_typing.final
+class BacktestAlertRequest(_message.Message):
+    """What to try out on the past."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALERT_FIELD_NUMBER: _builtins.int
+    ALERT_ID_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    alert_id: _builtins.int
+    """One of the user's alerts, by its id, as it is now; whether it is active or snoozed does not matter."""
+    @_builtins.property
+    def alert(self) -> Global___Alert:
+        """An alert as for CreateAlert. It is not saved; whether it is active or snoozed does not matter."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """From this instant on. Default: 90 days before `until`."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Up to this instant, at most 732 days after `since`. Default, and where it lies in the future: now."""
+
+    def __init__(
+        self,
+        *,
+        alert: Global___Alert | None = ...,
+        alert_id: _builtins.int = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "alert_id", b"alert_id", "since", b"since", "tried", b"tried", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "alert_id", b"alert_id", "since", b"since", "tried", b"tried", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_tried: _TypeAlias = _typing.Literal["alert", "alert_id"]  # noqa: Y015
+    _WhichOneofArgType_tried: _TypeAlias = _typing.Literal["tried", b"tried"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_tried) -> _WhichOneofReturnType_tried | None: ...
+
+Global___BacktestAlertRequest: _TypeAlias = BacktestAlertRequest  # noqa: Y015
+
+@_typing.final
+class BacktestFiring(_message.Message):
+    """A firing that would have been made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    OCCURRENCE_KEY_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
+    occurrence_key: _builtins.str
+    """Names the occurrence."""
+    repeats: _builtins.int
+    """How often sweeps would have told it again after this: only of an account threshold that fires each cooldown while
+    its balance stands, until that changes or is 48 hours old.
+    """
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When the fact was so."""
+
+    @_builtins.property
+    def context(self) -> _types_pb2.FiringContext:
+        """The values that made it true."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        occurrence_key: _builtins.str = ...,
+        context: _types_pb2.FiringContext | None = ...,
+        repeats: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "context", b"context", "occurrence_key", b"occurrence_key", "repeats", b"repeats"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BacktestFiring: _TypeAlias = BacktestFiring  # noqa: Y015
+
+@_typing.final
+class BacktestWithheld(_message.Message):
+    """An evaluation that was true and would not have fired."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: Global___NotFiredReason.ValueType
+    """Why it would not have fired."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When the fact was so."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        reason: Global___NotFiredReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BacktestWithheld: _TypeAlias = BacktestWithheld  # noqa: Y015
+
+@_typing.final
+class NotFiredCount(_message.Message):
+    """How often something kept an alert that was true from firing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    reason: Global___NotFiredReason.ValueType
+    """What it was."""
+    count: _builtins.int
+    """How often."""
+    def __init__(
+        self,
+        *,
+        reason: Global___NotFiredReason.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotFiredCount: _TypeAlias = NotFiredCount  # noqa: Y015
+
+@_typing.final
+class BacktestAlertResponse(_message.Message):
+    """What an alert would have told. The alert is taken as new at the window's start: armed, without a cooldown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALERT_TYPE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    FIRINGS_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    TRUE_COUNT_FIELD_NUMBER: _builtins.int
+    FIRING_COUNT_FIELD_NUMBER: _builtins.int
+    REPEAT_COUNT_FIELD_NUMBER: _builtins.int
+    MESSAGE_COUNT_FIELD_NUMBER: _builtins.int
+    NOT_FIRED_FIELD_NUMBER: _builtins.int
+    SMS_SEGMENTS_FIELD_NUMBER: _builtins.int
+    MISSING_HISTORY_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    alert_type: _types_pb2.AlertType.ValueType
+    """The alert's kind."""
+    truncated: _builtins.bool
+    """Whether a list leaves out older ones. Counts are always whole."""
+    true_count: _builtins.int
+    """Before deduplication: how many facts were true in the window."""
+    firing_count: _builtins.int
+    """After deduplication: how many of them would have fired."""
+    repeat_count: _builtins.int
+    """How often sweeps would have told a balance again; 0 for all but an account threshold."""
+    message_count: _builtins.int
+    """Messages in all: firings and repeats."""
+    sms_segments: _builtins.int
+    """SMS segments the messages would have cost were text messages switched on, each text of one segment, before
+    preferences, quiet hours and limits. All that a daily digest tells on a local day is one text.
+    """
+    missing_history: _builtins.str
+    """What keeps the past from being evaluated; empty where nothing does. Then all counts are 0."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """The window's first instant."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """The window's last instant."""
+
+    @_builtins.property
+    def firings(self) -> _containers.RepeatedCompositeFieldContainer[Global___BacktestFiring]:
+        """The firings, newest first, at most 1,000."""
+
+    @_builtins.property
+    def withheld(self) -> _containers.RepeatedCompositeFieldContainer[Global___BacktestWithheld]:
+        """What was true and would not have fired, newest first, at most 1,000."""
+
+    @_builtins.property
+    def not_fired(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotFiredCount]:
+        """The rest of the true ones, by reason: true_count = firing_count + these."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What to know of the answer: where the past is not stored as it was."""
+
+    def __init__(
+        self,
+        *,
+        alert_type: _types_pb2.AlertType.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        firings: _abc.Iterable[Global___BacktestFiring] | None = ...,
+        withheld: _abc.Iterable[Global___BacktestWithheld] | None = ...,
+        truncated: _builtins.bool = ...,
+        true_count: _builtins.int = ...,
+        firing_count: _builtins.int = ...,
+        repeat_count: _builtins.int = ...,
+        message_count: _builtins.int = ...,
+        not_fired: _abc.Iterable[Global___NotFiredCount] | None = ...,
+        sms_segments: _builtins.int = ...,
+        missing_history: _builtins.str = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_type", b"alert_type", "firing_count", b"firing_count", "firings", b"firings", "message_count", b"message_count", "missing_history", b"missing_history", "not_fired", b"not_fired", "notes", b"notes", "repeat_count", b"repeat_count", "since", b"since", "sms_segments", b"sms_segments", "true_count", b"true_count", "truncated", b"truncated", "until", b"until", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BacktestAlertResponse: _TypeAlias = BacktestAlertResponse  # noqa: Y015

@@ -65,6 +65,16 @@ class AlertServiceStub:
                 request_serializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.EvaluateAlertRequest.SerializeToString,
                 response_deserializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.EvaluateAlertResponse.FromString,
                 _registered_method=True)
+        self.ExplainAlert = channel.unary_unary(
+                '/tocsin.alerts.v1.AlertService/ExplainAlert',
+                request_serializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.ExplainAlertRequest.SerializeToString,
+                response_deserializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.ExplainAlertResponse.FromString,
+                _registered_method=True)
+        self.BacktestAlert = channel.unary_unary(
+                '/tocsin.alerts.v1.AlertService/BacktestAlert',
+                request_serializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.BacktestAlertRequest.SerializeToString,
+                response_deserializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.BacktestAlertResponse.FromString,
+                _registered_method=True)
         self.ListFirings = channel.unary_unary(
                 '/tocsin.alerts.v1.AlertService/ListFirings',
                 request_serializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.ListFiringsRequest.SerializeToString,
@@ -119,6 +129,22 @@ class AlertServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainAlert(self, request, context):
+        """Explains an alert: the facts as they are now, each part of its condition with the values that decide it, why it
+        would not fire, and what it has told already. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BacktestAlert(self, request, context):
+        """Answers what an alert, saved or not, would have told in a window of the past, from the transactions and balances
+        that are stored, in at most 5 seconds; a window that takes longer is too_large. Changes and sends nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListFirings(self, request, context):
         """Lists an alert's firings of the last 90 days, newest first.
         """
@@ -158,6 +184,16 @@ def add_AlertServiceServicer_to_server(servicer, server):
                     servicer.EvaluateAlert,
                     request_deserializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.EvaluateAlertRequest.FromString,
                     response_serializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.EvaluateAlertResponse.SerializeToString,
+            ),
+            'ExplainAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainAlert,
+                    request_deserializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.ExplainAlertRequest.FromString,
+                    response_serializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.ExplainAlertResponse.SerializeToString,
+            ),
+            'BacktestAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.BacktestAlert,
+                    request_deserializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.BacktestAlertRequest.FromString,
+                    response_serializer=tocsin_dot_alerts_dot_v1_dot_alert__pb2.BacktestAlertResponse.SerializeToString,
             ),
             'ListFirings': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFirings,
@@ -328,6 +364,60 @@ class AlertService:
             '/tocsin.alerts.v1.AlertService/EvaluateAlert',
             tocsin_dot_alerts_dot_v1_dot_alert__pb2.EvaluateAlertRequest.SerializeToString,
             tocsin_dot_alerts_dot_v1_dot_alert__pb2.EvaluateAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.alerts.v1.AlertService/ExplainAlert',
+            tocsin_dot_alerts_dot_v1_dot_alert__pb2.ExplainAlertRequest.SerializeToString,
+            tocsin_dot_alerts_dot_v1_dot_alert__pb2.ExplainAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BacktestAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.alerts.v1.AlertService/BacktestAlert',
+            tocsin_dot_alerts_dot_v1_dot_alert__pb2.BacktestAlertRequest.SerializeToString,
+            tocsin_dot_alerts_dot_v1_dot_alert__pb2.BacktestAlertResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,14 @@ class AlertServiceStub:
     """Deletes an alert. Its firings and notifications stay."""
     EvaluateAlert: _grpc.UnaryUnaryMultiCallable[_alert_pb2.EvaluateAlertRequest, _alert_pb2.EvaluateAlertResponse]
     """Evaluates one alert now and answers whether it fired, or why not."""
+    ExplainAlert: _grpc.UnaryUnaryMultiCallable[_alert_pb2.ExplainAlertRequest, _alert_pb2.ExplainAlertResponse]
+    """Explains an alert: the facts as they are now, each part of its condition with the values that decide it, why it
+    would not fire, and what it has told already. Changes nothing.
+    """
+    BacktestAlert: _grpc.UnaryUnaryMultiCallable[_alert_pb2.BacktestAlertRequest, _alert_pb2.BacktestAlertResponse]
+    """Answers what an alert, saved or not, would have told in a window of the past, from the transactions and balances
+    that are stored, in at most 5 seconds; a window that takes longer is too_large. Changes and sends nothing.
+    """
     ListFirings: _grpc.UnaryUnaryMultiCallable[_alert_pb2.ListFiringsRequest, _alert_pb2.ListFiringsResponse]
     """Lists an alert's firings of the last 90 days, newest first."""
 
@@ -69,6 +77,14 @@ class AlertServiceAsyncStub(AlertServiceStub):
     """Deletes an alert. Its firings and notifications stay."""
     EvaluateAlert: _aio.UnaryUnaryMultiCallable[_alert_pb2.EvaluateAlertRequest, _alert_pb2.EvaluateAlertResponse]  # type: ignore[assignment]
     """Evaluates one alert now and answers whether it fired, or why not."""
+    ExplainAlert: _aio.UnaryUnaryMultiCallable[_alert_pb2.ExplainAlertRequest, _alert_pb2.ExplainAlertResponse]  # type: ignore[assignment]
+    """Explains an alert: the facts as they are now, each part of its condition with the values that decide it, why it
+    would not fire, and what it has told already. Changes nothing.
+    """
+    BacktestAlert: _aio.UnaryUnaryMultiCallable[_alert_pb2.BacktestAlertRequest, _alert_pb2.BacktestAlertResponse]  # type: ignore[assignment]
+    """Answers what an alert, saved or not, would have told in a window of the past, from the transactions and balances
+    that are stored, in at most 5 seconds; a window that takes longer is too_large. Changes and sends nothing.
+    """
     ListFirings: _aio.UnaryUnaryMultiCallable[_alert_pb2.ListFiringsRequest, _alert_pb2.ListFiringsResponse]  # type: ignore[assignment]
     """Lists an alert's firings of the last 90 days, newest first."""
 
@@ -124,6 +140,26 @@ class AlertServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_alert_pb2.EvaluateAlertResponse, _abc.Awaitable[_alert_pb2.EvaluateAlertResponse]]:
         """Evaluates one alert now and answers whether it fired, or why not."""
+
+    @_abc_1.abstractmethod
+    def ExplainAlert(
+        self,
+        request: _alert_pb2.ExplainAlertRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alert_pb2.ExplainAlertResponse, _abc.Awaitable[_alert_pb2.ExplainAlertResponse]]:
+        """Explains an alert: the facts as they are now, each part of its condition with the values that decide it, why it
+        would not fire, and what it has told already. Changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def BacktestAlert(
+        self,
+        request: _alert_pb2.BacktestAlertRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alert_pb2.BacktestAlertResponse, _abc.Awaitable[_alert_pb2.BacktestAlertResponse]]:
+        """Answers what an alert, saved or not, would have told in a window of the past, from the transactions and balances
+        that are stored, in at most 5 seconds; a window that takes longer is too_large. Changes and sends nothing.
+        """
 
     @_abc_1.abstractmethod
     def ListFirings(

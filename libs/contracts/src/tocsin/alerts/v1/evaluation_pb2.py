@@ -23,11 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tocsin.alerts.v1 import alert_pb2 as tocsin_dot_alerts_dot_v1_dot_alert__pb2
 from tocsin.options.v1 import options_pb2 as tocsin_dot_options_dot_v1_dot_options__pb2
+from tocsin.types.v1 import types_pb2 as tocsin_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tocsin/alerts/v1/evaluation.proto\x12\x10tocsin.alerts.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftocsin/options/v1/options.proto\"K\n\x0f\x46iringReference\x12\x1b\n\npartner_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1b\n\tfiring_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"k\n\x0fRecheckedFiring\x12\x12\n\npartner_id\x18\x01 \x01(\x03\x12\x11\n\tfiring_id\x18\x02 \x01(\t\x12\x31\n\x07verdict\x18\x03 \x01(\x0e\x32 .tocsin.alerts.v1.RecheckVerdict\"X\n\x15RecheckFiringsRequest\x12?\n\x07\x66irings\x18\x01 \x03(\x0b\x32!.tocsin.alerts.v1.FiringReferenceB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"L\n\x16RecheckFiringsResponse\x12\x32\n\x07\x66irings\x18\x01 \x03(\x0b\x32!.tocsin.alerts.v1.RecheckedFiring\"l\n\x0c\x46iringMinute\x12*\n\x06minute\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x10\n\x08xor_high\x18\x03 \x01(\x03\x12\x0f\n\x07xor_low\x18\x04 \x01(\x03\"\x9c\x01\n\x17SummariseFiringsRequest\x12\x1b\n\npartner_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x31\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"K\n\x18SummariseFiringsResponse\x12/\n\x07minutes\x18\x01 \x03(\x0b\x32\x1e.tocsin.alerts.v1.FiringMinute\"\x9c\x01\n\x17RepublishFiringsRequest\x12\x1b\n\npartner_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x31\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"-\n\x18RepublishFiringsResponse\x12\x11\n\tpublished\x18\x01 \x01(\x03*\xad\x01\n\x0eRecheckVerdict\x12\x1f\n\x1bRECHECK_VERDICT_UNSPECIFIED\x10\x00\x12\x19\n\x15RECHECK_VERDICT_HOLDS\x10\x01\x12\"\n\x1eRECHECK_VERDICT_NO_LONGER_TRUE\x10\x02\x12\x1e\n\x1aRECHECK_VERDICT_ALERT_GONE\x10\x03\x12\x1b\n\x17RECHECK_VERDICT_SNOOZED\x10\x04\x32\xea\x02\n\x11\x45valuationService\x12l\n\x0eRecheckFirings\x12\'.tocsin.alerts.v1.RecheckFiringsRequest\x1a(.tocsin.alerts.v1.RecheckFiringsResponse\"\x07\x8a\xb5\x18\x03\n\x01\x05\x12r\n\x10SummariseFirings\x12).tocsin.alerts.v1.SummariseFiringsRequest\x1a*.tocsin.alerts.v1.SummariseFiringsResponse\"\x07\x8a\xb5\x18\x03\n\x01\x05\x12s\n\x10RepublishFirings\x12).tocsin.alerts.v1.RepublishFiringsRequest\x1a*.tocsin.alerts.v1.RepublishFiringsResponse\"\x08\x8a\xb5\x18\x04\n\x02\x05\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tocsin/alerts/v1/evaluation.proto\x12\x10tocsin.alerts.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ctocsin/alerts/v1/alert.proto\x1a\x1ftocsin/options/v1/options.proto\x1a\x1btocsin/types/v1/types.proto\"K\n\x0f\x46iringReference\x12\x1b\n\npartner_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1b\n\tfiring_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"k\n\x0fRecheckedFiring\x12\x12\n\npartner_id\x18\x01 \x01(\x03\x12\x11\n\tfiring_id\x18\x02 \x01(\t\x12\x31\n\x07verdict\x18\x03 \x01(\x0e\x32 .tocsin.alerts.v1.RecheckVerdict\"X\n\x15RecheckFiringsRequest\x12?\n\x07\x66irings\x18\x01 \x03(\x0b\x32!.tocsin.alerts.v1.FiringReferenceB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"L\n\x16RecheckFiringsResponse\x12\x32\n\x07\x66irings\x18\x01 \x03(\x0b\x32!.tocsin.alerts.v1.RecheckedFiring\"l\n\x0c\x46iringMinute\x12*\n\x06minute\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x10\n\x08xor_high\x18\x03 \x01(\x03\x12\x0f\n\x07xor_low\x18\x04 \x01(\x03\"\x9c\x01\n\x17SummariseFiringsRequest\x12\x1b\n\npartner_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x31\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"K\n\x18SummariseFiringsResponse\x12/\n\x07minutes\x18\x01 \x03(\x0b\x32\x1e.tocsin.alerts.v1.FiringMinute\"\x9c\x01\n\x17RepublishFiringsRequest\x12\x1b\n\npartner_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x31\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"-\n\x18RepublishFiringsResponse\x12\x11\n\tpublished\x18\x01 \x01(\x03\"\xa1\x02\n\x1aGetEvaluationLedgerRequest\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\nalert_type\x18\x03 \x01(\x0e\x32\x1a.tocsin.types.v1.AlertTypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x36\n\x03way\x18\x04 \x01(\x0e\x32\x1f.tocsin.alerts.v1.EvaluationWayB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\x8a\x02\n\x14\x45valuationLedgerLine\x12*\n\x06minute\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nalert_type\x18\x02 \x01(\x0e\x32\x1a.tocsin.types.v1.AlertType\x12,\n\x03way\x18\x03 \x01(\x0e\x32\x1f.tocsin.alerts.v1.EvaluationWay\x12\x11\n\tevaluated\x18\x04 \x01(\x03\x12\x12\n\ntrue_count\x18\x05 \x01(\x03\x12\r\n\x05\x66ired\x18\x06 \x01(\x03\x12\x32\n\tnot_fired\x18\x07 \x03(\x0b\x32\x1f.tocsin.alerts.v1.NotFiredCount\"m\n\x1bGetEvaluationLedgerResponse\x12\x35\n\x05lines\x18\x01 \x03(\x0b\x32&.tocsin.alerts.v1.EvaluationLedgerLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\nProfileSum\x12\x12\n\npartner_id\x18\x01 \x01(\x03\x12\x0c\n\x04part\x18\x02 \x01(\x05\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x0b\n\x03xor\x18\x04 \x01(\x03\"7\n\x18SummariseProfilesRequest\x12\x1b\n\npartner_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"G\n\x19SummariseProfilesResponse\x12*\n\x04sums\x18\x01 \x03(\x0b\x32\x1c.tocsin.alerts.v1.ProfileSum\"\\\n\x18RepublishProfilesRequest\x12\x1b\n\npartner_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12#\n\x05parts\x18\x02 \x03(\x05\x42\x14\xbaH\x11\x92\x01\x0e\x10\x80\x02\x18\x01\"\x07\x1a\x05\x18\xff\x01(\x00\".\n\x19RepublishProfilesResponse\x12\x11\n\tpublished\x18\x01 \x01(\x03*\x99\x01\n\rEvaluationWay\x12\x1e\n\x1a\x45VALUATION_WAY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45VALUATION_WAY_REALTIME\x10\x01\x12\x18\n\x14\x45VALUATION_WAY_SWEEP\x10\x02\x12\x18\n\x14\x45VALUATION_WAY_BILLS\x10\x03\x12\x17\n\x13\x45VALUATION_WAY_USER\x10\x04*\xad\x01\n\x0eRecheckVerdict\x12\x1f\n\x1bRECHECK_VERDICT_UNSPECIFIED\x10\x00\x12\x19\n\x15RECHECK_VERDICT_HOLDS\x10\x01\x12\"\n\x1eRECHECK_VERDICT_NO_LONGER_TRUE\x10\x02\x12\x1e\n\x1aRECHECK_VERDICT_ALERT_GONE\x10\x03\x12\x1b\n\x17RECHECK_VERDICT_SNOOZED\x10\x04\x32\xf8\x05\n\x11\x45valuationService\x12l\n\x0eRecheckFirings\x12\'.tocsin.alerts.v1.RecheckFiringsRequest\x1a(.tocsin.alerts.v1.RecheckFiringsResponse\"\x07\x8a\xb5\x18\x03\n\x01\x05\x12r\n\x10SummariseFirings\x12).tocsin.alerts.v1.SummariseFiringsRequest\x1a*.tocsin.alerts.v1.SummariseFiringsResponse\"\x07\x8a\xb5\x18\x03\n\x01\x05\x12u\n\x11SummariseProfiles\x12*.tocsin.alerts.v1.SummariseProfilesRequest\x1a+.tocsin.alerts.v1.SummariseProfilesResponse\"\x07\x8a\xb5\x18\x03\n\x01\x05\x12v\n\x11RepublishProfiles\x12*.tocsin.alerts.v1.RepublishProfilesRequest\x1a+.tocsin.alerts.v1.RepublishProfilesResponse\"\x08\x8a\xb5\x18\x04\n\x02\x05\x04\x12s\n\x10RepublishFirings\x12).tocsin.alerts.v1.RepublishFiringsRequest\x1a*.tocsin.alerts.v1.RepublishFiringsResponse\"\x08\x8a\xb5\x18\x04\n\x02\x05\x04\x12\x9c\x01\n\x13GetEvaluationLedger\x12,.tocsin.alerts.v1.GetEvaluationLedgerRequest\x1a-.tocsin.alerts.v1.GetEvaluationLedgerResponse\"(\x8a\xb5\x18\x03\n\x01\x04\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v2/admin/evaluationsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,32 +55,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPUBLISHFIRINGSREQUEST'].fields_by_name['since']._serialized_options = b'\272H\003\310\001\001'
   _globals['_REPUBLISHFIRINGSREQUEST'].fields_by_name['until']._loaded_options = None
   _globals['_REPUBLISHFIRINGSREQUEST'].fields_by_name['until']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_GETEVALUATIONLEDGERREQUEST'].fields_by_name['alert_type']._loaded_options = None
+  _globals['_GETEVALUATIONLEDGERREQUEST'].fields_by_name['alert_type']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_GETEVALUATIONLEDGERREQUEST'].fields_by_name['way']._loaded_options = None
+  _globals['_GETEVALUATIONLEDGERREQUEST'].fields_by_name['way']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_GETEVALUATIONLEDGERREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_GETEVALUATIONLEDGERREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_GETEVALUATIONLEDGERREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_GETEVALUATIONLEDGERREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_SUMMARISEPROFILESREQUEST'].fields_by_name['partner_id']._loaded_options = None
+  _globals['_SUMMARISEPROFILESREQUEST'].fields_by_name['partner_id']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_REPUBLISHPROFILESREQUEST'].fields_by_name['partner_id']._loaded_options = None
+  _globals['_REPUBLISHPROFILESREQUEST'].fields_by_name['partner_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_REPUBLISHPROFILESREQUEST'].fields_by_name['parts']._loaded_options = None
+  _globals['_REPUBLISHPROFILESREQUEST'].fields_by_name['parts']._serialized_options = b'\272H\021\222\001\016\020\200\002\030\001\"\007\032\005\030\377\001(\000'
   _globals['_EVALUATIONSERVICE'].methods_by_name['RecheckFirings']._loaded_options = None
   _globals['_EVALUATIONSERVICE'].methods_by_name['RecheckFirings']._serialized_options = b'\212\265\030\003\n\001\005'
   _globals['_EVALUATIONSERVICE'].methods_by_name['SummariseFirings']._loaded_options = None
   _globals['_EVALUATIONSERVICE'].methods_by_name['SummariseFirings']._serialized_options = b'\212\265\030\003\n\001\005'
+  _globals['_EVALUATIONSERVICE'].methods_by_name['SummariseProfiles']._loaded_options = None
+  _globals['_EVALUATIONSERVICE'].methods_by_name['SummariseProfiles']._serialized_options = b'\212\265\030\003\n\001\005'
+  _globals['_EVALUATIONSERVICE'].methods_by_name['RepublishProfiles']._loaded_options = None
+  _globals['_EVALUATIONSERVICE'].methods_by_name['RepublishProfiles']._serialized_options = b'\212\265\030\004\n\002\005\004'
   _globals['_EVALUATIONSERVICE'].methods_by_name['RepublishFirings']._loaded_options = None
   _globals['_EVALUATIONSERVICE'].methods_by_name['RepublishFirings']._serialized_options = b'\212\265\030\004\n\002\005\004'
-  _globals['_RECHECKVERDICT']._serialized_start=1057
-  _globals['_RECHECKVERDICT']._serialized_end=1230
-  _globals['_FIRINGREFERENCE']._serialized_start=150
-  _globals['_FIRINGREFERENCE']._serialized_end=225
-  _globals['_RECHECKEDFIRING']._serialized_start=227
-  _globals['_RECHECKEDFIRING']._serialized_end=334
-  _globals['_RECHECKFIRINGSREQUEST']._serialized_start=336
-  _globals['_RECHECKFIRINGSREQUEST']._serialized_end=424
-  _globals['_RECHECKFIRINGSRESPONSE']._serialized_start=426
-  _globals['_RECHECKFIRINGSRESPONSE']._serialized_end=502
-  _globals['_FIRINGMINUTE']._serialized_start=504
-  _globals['_FIRINGMINUTE']._serialized_end=612
-  _globals['_SUMMARISEFIRINGSREQUEST']._serialized_start=615
-  _globals['_SUMMARISEFIRINGSREQUEST']._serialized_end=771
-  _globals['_SUMMARISEFIRINGSRESPONSE']._serialized_start=773
-  _globals['_SUMMARISEFIRINGSRESPONSE']._serialized_end=848
-  _globals['_REPUBLISHFIRINGSREQUEST']._serialized_start=851
-  _globals['_REPUBLISHFIRINGSREQUEST']._serialized_end=1007
-  _globals['_REPUBLISHFIRINGSRESPONSE']._serialized_start=1009
-  _globals['_REPUBLISHFIRINGSRESPONSE']._serialized_end=1054
-  _globals['_EVALUATIONSERVICE']._serialized_start=1233
-  _globals['_EVALUATIONSERVICE']._serialized_end=1595
+  _globals['_EVALUATIONSERVICE'].methods_by_name['GetEvaluationLedger']._loaded_options = None
+  _globals['_EVALUATIONSERVICE'].methods_by_name['GetEvaluationLedger']._serialized_options = b'\212\265\030\003\n\001\004\202\323\344\223\002\033\022\031/api/v2/admin/evaluations'
+  _globals['_EVALUATIONWAY']._serialized_start=2166
+  _globals['_EVALUATIONWAY']._serialized_end=2319
+  _globals['_RECHECKVERDICT']._serialized_start=2322
+  _globals['_RECHECKVERDICT']._serialized_end=2495
+  _globals['_FIRINGREFERENCE']._serialized_start=239
+  _globals['_FIRINGREFERENCE']._serialized_end=314
+  _globals['_RECHECKEDFIRING']._serialized_start=316
+  _globals['_RECHECKEDFIRING']._serialized_end=423
+  _globals['_RECHECKFIRINGSREQUEST']._serialized_start=425
+  _globals['_RECHECKFIRINGSREQUEST']._serialized_end=513
+  _globals['_RECHECKFIRINGSRESPONSE']._serialized_start=515
+  _globals['_RECHECKFIRINGSRESPONSE']._serialized_end=591
+  _globals['_FIRINGMINUTE']._serialized_start=593
+  _globals['_FIRINGMINUTE']._serialized_end=701
+  _globals['_SUMMARISEFIRINGSREQUEST']._serialized_start=704
+  _globals['_SUMMARISEFIRINGSREQUEST']._serialized_end=860
+  _globals['_SUMMARISEFIRINGSRESPONSE']._serialized_start=862
+  _globals['_SUMMARISEFIRINGSRESPONSE']._serialized_end=937
+  _globals['_REPUBLISHFIRINGSREQUEST']._serialized_start=940
+  _globals['_REPUBLISHFIRINGSREQUEST']._serialized_end=1096
+  _globals['_REPUBLISHFIRINGSRESPONSE']._serialized_start=1098
+  _globals['_REPUBLISHFIRINGSRESPONSE']._serialized_end=1143
+  _globals['_GETEVALUATIONLEDGERREQUEST']._serialized_start=1146
+  _globals['_GETEVALUATIONLEDGERREQUEST']._serialized_end=1435
+  _globals['_EVALUATIONLEDGERLINE']._serialized_start=1438
+  _globals['_EVALUATIONLEDGERLINE']._serialized_end=1704
+  _globals['_GETEVALUATIONLEDGERRESPONSE']._serialized_start=1706
+  _globals['_GETEVALUATIONLEDGERRESPONSE']._serialized_end=1815
+  _globals['_PROFILESUM']._serialized_start=1817
+  _globals['_PROFILESUM']._serialized_end=1891
+  _globals['_SUMMARISEPROFILESREQUEST']._serialized_start=1893
+  _globals['_SUMMARISEPROFILESREQUEST']._serialized_end=1948
+  _globals['_SUMMARISEPROFILESRESPONSE']._serialized_start=1950
+  _globals['_SUMMARISEPROFILESRESPONSE']._serialized_end=2021
+  _globals['_REPUBLISHPROFILESREQUEST']._serialized_start=2023
+  _globals['_REPUBLISHPROFILESREQUEST']._serialized_end=2115
+  _globals['_REPUBLISHPROFILESRESPONSE']._serialized_start=2117
+  _globals['_REPUBLISHPROFILESRESPONSE']._serialized_end=2163
+  _globals['_EVALUATIONSERVICE']._serialized_start=2498
+  _globals['_EVALUATIONSERVICE']._serialized_end=3258
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EvaluationServiceStub:
-    """What the dispatcher asks to be sure that nothing is lost or out of date. By gRPC only.
+    """What the dispatcher asks to be sure that nothing is lost or out of date, by gRPC only, and the evaluator's meter.
     """
 
     def __init__(self, channel):
@@ -45,15 +45,30 @@ class EvaluationServiceStub:
                 request_serializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.SummariseFiringsRequest.SerializeToString,
                 response_deserializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.SummariseFiringsResponse.FromString,
                 _registered_method=True)
+        self.SummariseProfiles = channel.unary_unary(
+                '/tocsin.alerts.v1.EvaluationService/SummariseProfiles',
+                request_serializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.SummariseProfilesRequest.SerializeToString,
+                response_deserializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.SummariseProfilesResponse.FromString,
+                _registered_method=True)
+        self.RepublishProfiles = channel.unary_unary(
+                '/tocsin.alerts.v1.EvaluationService/RepublishProfiles',
+                request_serializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishProfilesRequest.SerializeToString,
+                response_deserializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishProfilesResponse.FromString,
+                _registered_method=True)
         self.RepublishFirings = channel.unary_unary(
                 '/tocsin.alerts.v1.EvaluationService/RepublishFirings',
                 request_serializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishFiringsRequest.SerializeToString,
                 response_deserializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishFiringsResponse.FromString,
                 _registered_method=True)
+        self.GetEvaluationLedger = channel.unary_unary(
+                '/tocsin.alerts.v1.EvaluationService/GetEvaluationLedger',
+                request_serializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.GetEvaluationLedgerRequest.SerializeToString,
+                response_deserializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.GetEvaluationLedgerResponse.FromString,
+                _registered_method=True)
 
 
 class EvaluationServiceServicer:
-    """What the dispatcher asks to be sure that nothing is lost or out of date. By gRPC only.
+    """What the dispatcher asks to be sure that nothing is lost or out of date, by gRPC only, and the evaluator's meter.
     """
 
     def RecheckFirings(self, request, context):
@@ -70,8 +85,30 @@ class EvaluationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SummariseProfiles(self, request, context):
+        """Sums up which versions of people's profiles were told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RepublishProfiles(self, request, context):
+        """Publishes people's profiles again, as far as they were told in the last 7 days. Harmless where they arrived before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RepublishFirings(self, request, context):
         """Publishes the firings of a span again. Harmless where they arrived before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvaluationLedger(self, request, context):
+        """Lists what was evaluated, what was true, what fired, and why the rest did not, by minute, kind and way, newest
+        first. It is a meter: its last 10 seconds may still be missing. Minutes older than 14 days are added up by hour.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,10 +127,25 @@ def add_EvaluationServiceServicer_to_server(servicer, server):
                     request_deserializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.SummariseFiringsRequest.FromString,
                     response_serializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.SummariseFiringsResponse.SerializeToString,
             ),
+            'SummariseProfiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummariseProfiles,
+                    request_deserializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.SummariseProfilesRequest.FromString,
+                    response_serializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.SummariseProfilesResponse.SerializeToString,
+            ),
+            'RepublishProfiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.RepublishProfiles,
+                    request_deserializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishProfilesRequest.FromString,
+                    response_serializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishProfilesResponse.SerializeToString,
+            ),
             'RepublishFirings': grpc.unary_unary_rpc_method_handler(
                     servicer.RepublishFirings,
                     request_deserializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishFiringsRequest.FromString,
                     response_serializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishFiringsResponse.SerializeToString,
+            ),
+            'GetEvaluationLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvaluationLedger,
+                    request_deserializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.GetEvaluationLedgerRequest.FromString,
+                    response_serializer=tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.GetEvaluationLedgerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -104,7 +156,7 @@ def add_EvaluationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EvaluationService:
-    """What the dispatcher asks to be sure that nothing is lost or out of date. By gRPC only.
+    """What the dispatcher asks to be sure that nothing is lost or out of date, by gRPC only, and the evaluator's meter.
     """
 
     @staticmethod
@@ -162,6 +214,60 @@ class EvaluationService:
             _registered_method=True)
 
     @staticmethod
+    def SummariseProfiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.alerts.v1.EvaluationService/SummariseProfiles',
+            tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.SummariseProfilesRequest.SerializeToString,
+            tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.SummariseProfilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RepublishProfiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.alerts.v1.EvaluationService/RepublishProfiles',
+            tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishProfilesRequest.SerializeToString,
+            tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishProfilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def RepublishFirings(request,
             target,
             options=(),
@@ -178,6 +284,33 @@ class EvaluationService:
             '/tocsin.alerts.v1.EvaluationService/RepublishFirings',
             tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishFiringsRequest.SerializeToString,
             tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.RepublishFiringsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvaluationLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.alerts.v1.EvaluationService/GetEvaluationLedger',
+            tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.GetEvaluationLedgerRequest.SerializeToString,
+            tocsin_dot_alerts_dot_v1_dot_evaluation__pb2.GetEvaluationLedgerResponse.FromString,
             options,
             channel_credentials,
             insecure,

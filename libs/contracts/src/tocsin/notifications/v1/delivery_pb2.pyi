@@ -163,6 +163,8 @@ class _DeliveryReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Delive
     """Waits for the person's profile."""
     DELIVERY_REASON_BREAKER_OPEN: _DeliveryReason.ValueType  # 19
     """Waits for a provider's circuit breaker."""
+    DELIVERY_REASON_COUNTRY_NOT_ALLOWED: _DeliveryReason.ValueType  # 20
+    """The bank sends no codes to numbers of that country."""
 
 class DeliveryReason(_DeliveryReason, metaclass=_DeliveryReasonEnumTypeWrapper):
     """Why a delivery is held, suppressed, merged or expired."""
@@ -207,6 +209,8 @@ DELIVERY_REASON_PROFILE_AWAITED: DeliveryReason.ValueType  # 18
 """Waits for the person's profile."""
 DELIVERY_REASON_BREAKER_OPEN: DeliveryReason.ValueType  # 19
 """Waits for a provider's circuit breaker."""
+DELIVERY_REASON_COUNTRY_NOT_ALLOWED: DeliveryReason.ValueType  # 20
+"""The bank sends no codes to numbers of that country."""
 Global___DeliveryReason: _TypeAlias = DeliveryReason  # noqa: Y015
 
 class _AttemptOutcome:
@@ -466,6 +470,144 @@ class Delivery(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
+
+@_typing.final
+class DeadLetter(_message.Message):
+    """A message from inside that could not be taken in, kept as it came."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    DIED_AT_FIELD_NUMBER: _builtins.int
+    TAKEN_IN_AT_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    DECODED_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, a UUID."""
+    stream: _builtins.str
+    """The stream it came from."""
+    subject: _builtins.str
+    """The subject it came on."""
+    message_id: _builtins.str
+    """What it was called there."""
+    error: _builtins.str
+    """Why it could not be taken in, the last time it was tried."""
+    size: _builtins.int
+    """How many bytes it has."""
+    content: _builtins.bytes
+    """Its bytes; by GetDeadLetter only."""
+    decoded: _builtins.str
+    """What they say, as JSON; empty where they cannot be read. By GetDeadLetter only."""
+    @_builtins.property
+    def died_at(self) -> _timestamp_pb2.Timestamp:
+        """When it came."""
+
+    @_builtins.property
+    def taken_in_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was taken in after all; not set while it is dead."""
+
+    @_builtins.property
+    def retries(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetterRetry]:
+        """Each time it was tried again, oldest first; by GetDeadLetter only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        stream: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        message_id: _builtins.str = ...,
+        error: _builtins.str = ...,
+        died_at: _timestamp_pb2.Timestamp | None = ...,
+        taken_in_at: _timestamp_pb2.Timestamp | None = ...,
+        size: _builtins.int = ...,
+        content: _builtins.bytes = ...,
+        decoded: _builtins.str = ...,
+        retries: _abc.Iterable[Global___DeadLetterRetry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["died_at", b"died_at", "taken_in_at", b"taken_in_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "decoded", b"decoded", "died_at", b"died_at", "error", b"error", "id", b"id", "message_id", b"message_id", "retries", b"retries", "size", b"size", "stream", b"stream", "subject", b"subject", "taken_in_at", b"taken_in_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadLetter: _TypeAlias = DeadLetter  # noqa: Y015
+
+@_typing.final
+class DeadLetterRetry(_message.Message):
+    """A time that a dead letter was tried again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """Who asked for it."""
+    error: _builtins.str
+    """Why it could not be taken in; empty where it was."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        subject: _builtins.str = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "error", b"error", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadLetterRetry: _TypeAlias = DeadLetterRetry  # noqa: Y015
+
+@_typing.final
+class DeadLetterFilter(_message.Message):
+    """Which dead letters to take in: all that fit, those that are dead still."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    stream: _builtins.str
+    """Of this stream only: FIRINGS, PROFILES or RECEIPTS. Default: of every one."""
+    error: _builtins.str
+    """Words that the error holds. Default: any."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Come at this instant or later. Default: no bound."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Come before this instant. Default: no bound."""
+
+    def __init__(
+        self,
+        *,
+        stream: _builtins.str = ...,
+        error: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "since", b"since", "stream", b"stream", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadLetterFilter: _TypeAlias = DeadLetterFilter  # noqa: Y015
 
 @_typing.final
 class CircuitBreaker(_message.Message):
@@ -828,6 +970,302 @@ class RetryDeliveryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetryDeliveryResponse: _TypeAlias = RetryDeliveryResponse  # noqa: Y015
+
+@_typing.final
+class RetryFailedDeliveriesRequest(_message.Message):
+    """Which deliveries to try again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    FAILED_SINCE_FIELD_NUMBER: _builtins.int
+    FAILED_UNTIL_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    partner_id: _builtins.int
+    """One bank's only. Default 0: all banks'."""
+    channel: _types_pb2.Channel.ValueType
+    """One channel's only. Default: every channel's."""
+    status: Global___DeliveryStatus.ValueType
+    """Those that failed or those that expired. Default: both."""
+    provider: _builtins.str
+    """Last handed to this provider. Default: to any, or none."""
+    error: _builtins.str
+    """Words that the error holds. Default: any."""
+    limit: _builtins.int
+    """How many at most, up to 1,000. Default 1,000."""
+    @_builtins.property
+    def failed_since(self) -> _timestamp_pb2.Timestamp:
+        """Ended at this instant or later."""
+
+    @_builtins.property
+    def failed_until(self) -> _timestamp_pb2.Timestamp:
+        """Ended before this instant. Default: now."""
+
+    def __init__(
+        self,
+        *,
+        partner_id: _builtins.int = ...,
+        channel: _types_pb2.Channel.ValueType = ...,
+        status: Global___DeliveryStatus.ValueType = ...,
+        provider: _builtins.str = ...,
+        error: _builtins.str = ...,
+        failed_since: _timestamp_pb2.Timestamp | None = ...,
+        failed_until: _timestamp_pb2.Timestamp | None = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failed_since", b"failed_since", "failed_until", b"failed_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "error", b"error", "failed_since", b"failed_since", "failed_until", b"failed_until", "limit", b"limit", "partner_id", b"partner_id", "provider", b"provider", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryFailedDeliveriesRequest: _TypeAlias = RetryFailedDeliveriesRequest  # noqa: Y015
+
+@_typing.final
+class RetryFailedDeliveriesResponse(_message.Message):
+    """What is tried again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETRIED_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    retried: _builtins.int
+    """How many."""
+    more: _builtins.bool
+    """Whether there are more that fit: call again."""
+    def __init__(
+        self,
+        *,
+        retried: _builtins.int = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "retried", b"retried"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryFailedDeliveriesResponse: _TypeAlias = RetryFailedDeliveriesResponse  # noqa: Y015
+
+@_typing.final
+class ListDeadLettersRequest(_message.Message):
+    """Which dead letters to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    WITH_TAKEN_IN_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    stream: _builtins.str
+    """Of this stream only: FIRINGS, PROFILES or RECEIPTS. Default: of every one."""
+    error: _builtins.str
+    """Words that the error holds. Default: any."""
+    with_taken_in: _builtins.bool
+    """Also those that were taken in since. Default false."""
+    page_size: _builtins.int
+    """How many at most, up to 200. Default 50."""
+    page_token: _builtins.str
+    """Where to go on: the `next_page_token` of the page before. Default: the first page."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Come at this instant or later. Default: no bound."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Come before this instant. Default: no bound."""
+
+    def __init__(
+        self,
+        *,
+        stream: _builtins.str = ...,
+        error: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        with_taken_in: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "page_size", b"page_size", "page_token", b"page_token", "since", b"since", "stream", b"stream", "until", b"until", "with_taken_in", b"with_taken_in"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadLettersRequest: _TypeAlias = ListDeadLettersRequest  # noqa: Y015
+
+@_typing.final
+class ListDeadLettersResponse(_message.Message):
+    """A page of dead letters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAD_LETTERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Names the next page; empty on the last."""
+    @_builtins.property
+    def dead_letters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetter]:
+        """The dead letters, newest first."""
+
+    def __init__(
+        self,
+        *,
+        dead_letters: _abc.Iterable[Global___DeadLetter] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letters", b"dead_letters", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadLettersResponse: _TypeAlias = ListDeadLettersResponse  # noqa: Y015
+
+@_typing.final
+class GetDeadLetterRequest(_message.Message):
+    """Which dead letter to answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, a UUID."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadLetterRequest: _TypeAlias = GetDeadLetterRequest  # noqa: Y015
+
+@_typing.final
+class GetDeadLetterResponse(_message.Message):
+    """The dead letter asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAD_LETTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dead_letter(self) -> Global___DeadLetter:
+        """The dead letter."""
+
+    def __init__(
+        self,
+        *,
+        dead_letter: Global___DeadLetter | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter", b"dead_letter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadLetterResponse: _TypeAlias = GetDeadLetterResponse  # noqa: Y015
+
+@_typing.final
+class RetryDeadLettersRequest(_message.Message):
+    """Which dead letters to take in: those named, or without names the oldest that fit the filter and are dead still."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """How many at most, up to 1,000. Default 200."""
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their ids, UUIDs; at most 200."""
+
+    @_builtins.property
+    def filter(self) -> Global___DeadLetterFilter:
+        """Those that fit. Not together with ids."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: Global___DeadLetterFilter | None = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "ids", b"ids", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryDeadLettersRequest: _TypeAlias = RetryDeadLettersRequest  # noqa: Y015
+
+@_typing.final
+class DeadLetterResult(_message.Message):
+    """What became of a dead letter that was tried again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TAKEN_IN_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, a UUID."""
+    taken_in: _builtins.bool
+    """Whether it is taken in now."""
+    error: _builtins.str
+    """Why not; empty where it is."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        taken_in: _builtins.bool = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "taken_in", b"taken_in"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadLetterResult: _TypeAlias = DeadLetterResult  # noqa: Y015
+
+@_typing.final
+class RetryDeadLettersResponse(_message.Message):
+    """What became of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """Whether there are more that fit the filter: call again."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetterResult]:
+        """Each that was tried, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___DeadLetterResult] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryDeadLettersResponse: _TypeAlias = RetryDeadLettersResponse  # noqa: Y015
 
 @_typing.final
 class ListCircuitBreakersRequest(_message.Message):

@@ -50,6 +50,26 @@ class DeliveryServiceStub:
                 request_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeliveryRequest.SerializeToString,
                 response_deserializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeliveryResponse.FromString,
                 _registered_method=True)
+        self.RetryFailedDeliveries = channel.unary_unary(
+                '/tocsin.notifications.v1.DeliveryService/RetryFailedDeliveries',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryFailedDeliveriesRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryFailedDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/tocsin.notifications.v1.DeliveryService/ListDeadLetters',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/tocsin.notifications.v1.DeliveryService/GetDeadLetter',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.GetDeadLetterResponse.FromString,
+                _registered_method=True)
+        self.RetryDeadLetters = channel.unary_unary(
+                '/tocsin.notifications.v1.DeliveryService/RetryDeadLetters',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeadLettersRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeadLettersResponse.FromString,
+                _registered_method=True)
         self.ListCircuitBreakers = channel.unary_unary(
                 '/tocsin.notifications.v1.DeliveryService/ListCircuitBreakers',
                 request_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.ListCircuitBreakersRequest.SerializeToString,
@@ -97,6 +117,36 @@ class DeliveryServiceServicer:
 
     def RetryDelivery(self, request, context):
         """Tries a failed or expired delivery again; an expired one gets a new time to expire.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryFailedDeliveries(self, request, context):
+        """Tries the failed or expired deliveries that fit a filter again, those that ended first before others, at most a
+        thousand a call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """Lists dead letters, newest first: messages from inside that could not be taken in.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadLetter(self, request, context):
+        """Answers one dead letter with its bytes, what they say where they can be read, and each time it was tried again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryDeadLetters(self, request, context):
+        """Takes dead letters in once more, as though they had just come, those named or the oldest that fit a filter. One that
+        was taken in meanwhile changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,6 +204,26 @@ def add_DeliveryServiceServicer_to_server(servicer, server):
                     servicer.RetryDelivery,
                     request_deserializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeliveryRequest.FromString,
                     response_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeliveryResponse.SerializeToString,
+            ),
+            'RetryFailedDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryFailedDeliveries,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryFailedDeliveriesRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryFailedDeliveriesResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.GetDeadLetterResponse.SerializeToString,
+            ),
+            'RetryDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryDeadLetters,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeadLettersRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeadLettersResponse.SerializeToString,
             ),
             'ListCircuitBreakers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCircuitBreakers,
@@ -263,6 +333,114 @@ class DeliveryService:
             '/tocsin.notifications.v1.DeliveryService/RetryDelivery',
             tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeliveryRequest.SerializeToString,
             tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryFailedDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.DeliveryService/RetryFailedDeliveries',
+            tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryFailedDeliveriesRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryFailedDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.DeliveryService/ListDeadLetters',
+            tocsin_dot_notifications_dot_v1_dot_delivery__pb2.ListDeadLettersRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_delivery__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.DeliveryService/GetDeadLetter',
+            tocsin_dot_notifications_dot_v1_dot_delivery__pb2.GetDeadLetterRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_delivery__pb2.GetDeadLetterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.DeliveryService/RetryDeadLetters',
+            tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeadLettersRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_delivery__pb2.RetryDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

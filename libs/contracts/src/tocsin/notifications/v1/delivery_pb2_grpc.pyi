@@ -39,6 +39,18 @@ class DeliveryServiceStub:
     """Answers one delivery with its attempts."""
     RetryDelivery: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.RetryDeliveryRequest, _delivery_pb2.RetryDeliveryResponse]
     """Tries a failed or expired delivery again; an expired one gets a new time to expire."""
+    RetryFailedDeliveries: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.RetryFailedDeliveriesRequest, _delivery_pb2.RetryFailedDeliveriesResponse]
+    """Tries the failed or expired deliveries that fit a filter again, those that ended first before others, at most a
+    thousand a call.
+    """
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.ListDeadLettersRequest, _delivery_pb2.ListDeadLettersResponse]
+    """Lists dead letters, newest first: messages from inside that could not be taken in."""
+    GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.GetDeadLetterRequest, _delivery_pb2.GetDeadLetterResponse]
+    """Answers one dead letter with its bytes, what they say where they can be read, and each time it was tried again."""
+    RetryDeadLetters: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.RetryDeadLettersRequest, _delivery_pb2.RetryDeadLettersResponse]
+    """Takes dead letters in once more, as though they had just come, those named or the oldest that fit a filter. One that
+    was taken in meanwhile changes nothing.
+    """
     ListCircuitBreakers: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.ListCircuitBreakersRequest, _delivery_pb2.ListCircuitBreakersResponse]
     """Lists the circuit breakers of providers, endpoints and push origins."""
     ResetCircuitBreaker: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.ResetCircuitBreakerRequest, _delivery_pb2.ResetCircuitBreakerResponse]
@@ -61,6 +73,18 @@ class DeliveryServiceAsyncStub(DeliveryServiceStub):
     """Answers one delivery with its attempts."""
     RetryDelivery: _aio.UnaryUnaryMultiCallable[_delivery_pb2.RetryDeliveryRequest, _delivery_pb2.RetryDeliveryResponse]  # type: ignore[assignment]
     """Tries a failed or expired delivery again; an expired one gets a new time to expire."""
+    RetryFailedDeliveries: _aio.UnaryUnaryMultiCallable[_delivery_pb2.RetryFailedDeliveriesRequest, _delivery_pb2.RetryFailedDeliveriesResponse]  # type: ignore[assignment]
+    """Tries the failed or expired deliveries that fit a filter again, those that ended first before others, at most a
+    thousand a call.
+    """
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_delivery_pb2.ListDeadLettersRequest, _delivery_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Lists dead letters, newest first: messages from inside that could not be taken in."""
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_delivery_pb2.GetDeadLetterRequest, _delivery_pb2.GetDeadLetterResponse]  # type: ignore[assignment]
+    """Answers one dead letter with its bytes, what they say where they can be read, and each time it was tried again."""
+    RetryDeadLetters: _aio.UnaryUnaryMultiCallable[_delivery_pb2.RetryDeadLettersRequest, _delivery_pb2.RetryDeadLettersResponse]  # type: ignore[assignment]
+    """Takes dead letters in once more, as though they had just come, those named or the oldest that fit a filter. One that
+    was taken in meanwhile changes nothing.
+    """
     ListCircuitBreakers: _aio.UnaryUnaryMultiCallable[_delivery_pb2.ListCircuitBreakersRequest, _delivery_pb2.ListCircuitBreakersResponse]  # type: ignore[assignment]
     """Lists the circuit breakers of providers, endpoints and push origins."""
     ResetCircuitBreaker: _aio.UnaryUnaryMultiCallable[_delivery_pb2.ResetCircuitBreakerRequest, _delivery_pb2.ResetCircuitBreakerResponse]  # type: ignore[assignment]
@@ -98,6 +122,42 @@ class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_delivery_pb2.RetryDeliveryResponse, _abc.Awaitable[_delivery_pb2.RetryDeliveryResponse]]:
         """Tries a failed or expired delivery again; an expired one gets a new time to expire."""
+
+    @_abc_1.abstractmethod
+    def RetryFailedDeliveries(
+        self,
+        request: _delivery_pb2.RetryFailedDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_delivery_pb2.RetryFailedDeliveriesResponse, _abc.Awaitable[_delivery_pb2.RetryFailedDeliveriesResponse]]:
+        """Tries the failed or expired deliveries that fit a filter again, those that ended first before others, at most a
+        thousand a call.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _delivery_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_delivery_pb2.ListDeadLettersResponse, _abc.Awaitable[_delivery_pb2.ListDeadLettersResponse]]:
+        """Lists dead letters, newest first: messages from inside that could not be taken in."""
+
+    @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _delivery_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_delivery_pb2.GetDeadLetterResponse, _abc.Awaitable[_delivery_pb2.GetDeadLetterResponse]]:
+        """Answers one dead letter with its bytes, what they say where they can be read, and each time it was tried again."""
+
+    @_abc_1.abstractmethod
+    def RetryDeadLetters(
+        self,
+        request: _delivery_pb2.RetryDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_delivery_pb2.RetryDeadLettersResponse, _abc.Awaitable[_delivery_pb2.RetryDeadLettersResponse]]:
+        """Takes dead letters in once more, as though they had just come, those named or the oldest that fit a filter. One that
+        was taken in meanwhile changes nothing.
+        """
 
     @_abc_1.abstractmethod
     def ListCircuitBreakers(

@@ -30,7 +30,7 @@ from tocsin.options.v1 import options_pb2 as tocsin_dot_options_dot_v1_dot_optio
 from tocsin.types.v1 import types_pb2 as tocsin_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tocsin/notifications/v1/notification.proto\x12\x17tocsin.notifications.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&tocsin/notifications/v1/delivery.proto\x1a\x1ftocsin/options/v1/options.proto\x1a\x1btocsin/types/v1/types.proto\"\x9d\x03\n\x14NotificationDelivery\x12)\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x18.tocsin.types.v1.Channel\x12\x37\n\x06status\x18\x02 \x01(\x0e\x32\'.tocsin.notifications.v1.DeliveryStatus\x12\x37\n\x06reason\x18\x03 \x01(\x0e\x32\'.tocsin.notifications.v1.DeliveryReason\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x64ue_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07sent_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65livered_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tfailed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x03\n\x0cNotification\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61lert_id\x18\x02 \x01(\x03\x12.\n\nalert_type\x18\x03 \x01(\x0e\x32\x1a.tocsin.types.v1.AlertType\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x12\n\naction_url\x18\x06 \x01(\t\x12\x30\n\x08metadata\x18\x07 \x01(\x0b\x32\x1e.tocsin.types.v1.FiringContext\x12\x10\n\x08\x63ritical\x18\x08 \x01(\x08\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07read_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x41\n\ndeliveries\x18\x0b \x03(\x0b\x32-.tocsin.notifications.v1.NotificationDelivery\x12\x0f\n\x07version\x18\x0c \x01(\x03\"}\n\x0bInboxChange\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12=\n\x0cnotification\x18\x02 \x01(\x0b\x32%.tocsin.notifications.v1.NotificationH\x00\x12\x14\n\ndeleted_id\x18\x03 \x01(\tH\x00\x42\x08\n\x06\x63hange\"\xf7\x02\n\x18ListNotificationsRequest\x12\x13\n\x06unread\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x38\n\nalert_type\x18\x02 \x01(\x0e\x32\x1a.tocsin.types.v1.AlertTypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x19\n\x08\x61lert_id\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x15\n\x08\x63ritical\x18\x04 \x01(\x08H\x01\x88\x01\x01\x12\x1f\n\x01q\x18\x05 \x01(\tB\x14\xbaH\x11r\x0f\x18\xc8\x01\x32\n^[^\\x00]*$\x12\x31\n\rcreated_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcreated_until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x08 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x42\t\n\x07_unreadB\x0b\n\t_critical\"r\n\x19ListNotificationsResponse\x12<\n\rnotifications\x18\x01 \x03(\x0b\x32%.tocsin.notifications.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x16GetNotificationRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"V\n\x17GetNotificationResponse\x12;\n\x0cnotification\x18\x01 \x01(\x0b\x32%.tocsin.notifications.v1.Notification\"\'\n\x0fMarkReadRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"O\n\x10MarkReadResponse\x12;\n\x0cnotification\x18\x01 \x01(\x0b\x32%.tocsin.notifications.v1.Notification\"\x14\n\x12MarkAllReadRequest\"6\n\x13MarkAllReadResponse\x12\x0e\n\x06marked\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\x03\"1\n\x19\x44\x65leteNotificationRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x1c\n\x1a\x44\x65leteNotificationResponse\"\x14\n\x12\x43ountUnreadRequest\"5\n\x13\x43ountUnreadResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\x03\"S\n\x12ListChangesRequest\x12\x1e\n\rsince_version\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\"\x81\x01\n\x13ListChangesResponse\x12\x35\n\x07\x63hanges\x18\x01 \x03(\x0b\x32$.tocsin.notifications.v1.InboxChange\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\x14\n\x0cunread_count\x18\x04 \x01(\x03\"B\n\x1f\x41\x63knowledgeNotificationsRequest\x12\x1f\n\x03ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\xe8\x07\"\x05r\x03\xb0\x01\x01\"8\n AcknowledgeNotificationsResponse\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x05\x32\xff\t\n\x13NotificationService\x12\xa0\x01\n\x11ListNotifications\x12\x31.tocsin.notifications.v1.ListNotificationsRequest\x1a\x32.tocsin.notifications.v1.ListNotificationsResponse\"$\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v2/notifications\x12\xad\x01\n\x0fGetNotification\x12/.tocsin.notifications.v1.GetNotificationRequest\x1a\x30.tocsin.notifications.v1.GetNotificationResponse\"7\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02*\x12\x1a/api/v2/notifications/{id}b\x0cnotification\x12\xa0\x01\n\x08MarkRead\x12(.tocsin.notifications.v1.MarkReadRequest\x1a).tocsin.notifications.v1.MarkReadResponse\"?\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x32\x1a\x1f/api/v2/notifications/{id}/read:\x01*b\x0cnotification\x12\x9a\x01\n\x0bMarkAllRead\x12+.tocsin.notifications.v1.MarkAllReadRequest\x1a,.tocsin.notifications.v1.MarkAllReadResponse\"0\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02#\"\x1e/api/v2/notifications:read-all:\x01*\x12\xa8\x01\n\x12\x44\x65leteNotification\x12\x32.tocsin.notifications.v1.DeleteNotificationRequest\x1a\x33.tocsin.notifications.v1.DeleteNotificationResponse\")\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x1c*\x1a/api/v2/notifications/{id}\x12\x9b\x01\n\x0b\x43ountUnread\x12+.tocsin.notifications.v1.CountUnreadRequest\x1a,.tocsin.notifications.v1.CountUnreadResponse\"1\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02$\x12\"/api/v2/notifications/unread-count\x12q\n\x0bListChanges\x12+.tocsin.notifications.v1.ListChangesRequest\x1a,.tocsin.notifications.v1.ListChangesResponse\"\x07\x8a\xb5\x18\x03\n\x01\x01\x12\x98\x01\n\x18\x41\x63knowledgeNotifications\x12\x38.tocsin.notifications.v1.AcknowledgeNotificationsRequest\x1a\x39.tocsin.notifications.v1.AcknowledgeNotificationsResponse\"\x07\x8a\xb5\x18\x03\n\x01\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tocsin/notifications/v1/notification.proto\x12\x17tocsin.notifications.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&tocsin/notifications/v1/delivery.proto\x1a\x1ftocsin/options/v1/options.proto\x1a\x1btocsin/types/v1/types.proto\"\x9d\x03\n\x14NotificationDelivery\x12)\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x18.tocsin.types.v1.Channel\x12\x37\n\x06status\x18\x02 \x01(\x0e\x32\'.tocsin.notifications.v1.DeliveryStatus\x12\x37\n\x06reason\x18\x03 \x01(\x0e\x32\'.tocsin.notifications.v1.DeliveryReason\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x64ue_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07sent_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65livered_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tfailed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x03\n\x0cNotification\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61lert_id\x18\x02 \x01(\x03\x12.\n\nalert_type\x18\x03 \x01(\x0e\x32\x1a.tocsin.types.v1.AlertType\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x12\n\naction_url\x18\x06 \x01(\t\x12\x30\n\x08metadata\x18\x07 \x01(\x0b\x32\x1e.tocsin.types.v1.FiringContext\x12\x10\n\x08\x63ritical\x18\x08 \x01(\x08\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07read_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x41\n\ndeliveries\x18\x0b \x03(\x0b\x32-.tocsin.notifications.v1.NotificationDelivery\x12\x0f\n\x07version\x18\x0c \x01(\x03\"\x90\x03\n\rTimelineEntry\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.tocsin.notifications.v1.TimelineKind\x12\x0c\n\x04text\x18\x03 \x01(\t\x12)\n\x07\x63hannel\x18\x04 \x01(\x0e\x32\x18.tocsin.types.v1.Channel\x12\x13\n\x0b\x64\x65livery_id\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x06 \x01(\t\x12\x37\n\x06reason\x18\x07 \x01(\x0e\x32\'.tocsin.notifications.v1.DeliveryReason\x12)\n\x05until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12joined_delivery_id\x18\t \x01(\t\x12\x31\n\x07\x61ttempt\x18\n \x01(\x0b\x32 .tocsin.notifications.v1.Attempt\x12\x0c\n\x04said\x18\x0b \x01(\t\"}\n\x0bInboxChange\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12=\n\x0cnotification\x18\x02 \x01(\x0b\x32%.tocsin.notifications.v1.NotificationH\x00\x12\x14\n\ndeleted_id\x18\x03 \x01(\tH\x00\x42\x08\n\x06\x63hange\"\xf7\x02\n\x18ListNotificationsRequest\x12\x13\n\x06unread\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x38\n\nalert_type\x18\x02 \x01(\x0e\x32\x1a.tocsin.types.v1.AlertTypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x19\n\x08\x61lert_id\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x15\n\x08\x63ritical\x18\x04 \x01(\x08H\x01\x88\x01\x01\x12\x1f\n\x01q\x18\x05 \x01(\tB\x14\xbaH\x11r\x0f\x18\xc8\x01\x32\n^[^\\x00]*$\x12\x31\n\rcreated_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcreated_until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x08 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x42\t\n\x07_unreadB\x0b\n\t_critical\"r\n\x19ListNotificationsResponse\x12<\n\rnotifications\x18\x01 \x03(\x0b\x32%.tocsin.notifications.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x16GetNotificationRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"V\n\x17GetNotificationResponse\x12;\n\x0cnotification\x18\x01 \x01(\x0b\x32%.tocsin.notifications.v1.Notification\"\'\n\x0fMarkReadRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"O\n\x10MarkReadResponse\x12;\n\x0cnotification\x18\x01 \x01(\x0b\x32%.tocsin.notifications.v1.Notification\"\x14\n\x12MarkAllReadRequest\"6\n\x13MarkAllReadResponse\x12\x0e\n\x06marked\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\x03\"1\n\x19\x44\x65leteNotificationRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x1c\n\x1a\x44\x65leteNotificationResponse\"\x14\n\x12\x43ountUnreadRequest\"5\n\x13\x43ountUnreadResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\x03\"S\n\x12ListChangesRequest\x12\x1e\n\rsince_version\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\"\x81\x01\n\x13ListChangesResponse\x12\x35\n\x07\x63hanges\x18\x01 \x03(\x0b\x32$.tocsin.notifications.v1.InboxChange\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\x14\n\x0cunread_count\x18\x04 \x01(\x03\"B\n\x1f\x41\x63knowledgeNotificationsRequest\x12\x1f\n\x03ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\xe8\x07\"\x05r\x03\xb0\x01\x01\"8\n AcknowledgeNotificationsResponse\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x05\"G\n\x12GetTimelineRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1b\n\npartner_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"N\n\x13GetTimelineResponse\x12\x37\n\x07\x65ntries\x18\x01 \x03(\x0b\x32&.tocsin.notifications.v1.TimelineEntry*\xf9\x04\n\x0cTimelineKind\x12\x1d\n\x19TIMELINE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13TIMELINE_KIND_FIRED\x10\x01\x12\x1a\n\x16TIMELINE_KIND_PREPARED\x10\x02\x12\x16\n\x12TIMELINE_KIND_HELD\x10\x03\x12\x19\n\x15TIMELINE_KIND_WAITING\x10\x04\x12\x1b\n\x17TIMELINE_KIND_RECHECKED\x10\x05\x12\x1c\n\x18TIMELINE_KIND_SUPPRESSED\x10\x06\x12\x18\n\x14TIMELINE_KIND_MERGED\x10\x07\x12\x1a\n\x16TIMELINE_KIND_RELEASED\x10\x08\x12\x19\n\x15TIMELINE_KIND_EXPIRED\x10\t\x12\x19\n\x15TIMELINE_KIND_RETRIED\x10\n\x12\x1b\n\x17TIMELINE_KIND_ATTEMPTED\x10\x0b\x12\x1c\n\x18TIMELINE_KIND_ON_ITS_WAY\x10\x0c\x12\x1b\n\x17TIMELINE_KIND_DELIVERED\x10\r\x12\x19\n\x15TIMELINE_KIND_BOUNCED\x10\x0e\x12\x18\n\x14TIMELINE_KIND_FAILED\x10\x0f\x12\x18\n\x14TIMELINE_KIND_OPENED\x10\x10\x12#\n\x1fTIMELINE_KIND_OPENED_BY_MACHINE\x10\x11\x12\x19\n\x15TIMELINE_KIND_CLICKED\x10\x12\x12\x1c\n\x18TIMELINE_KIND_COMPLAINED\x10\x13\x12\x1e\n\x1aTIMELINE_KIND_UNSUBSCRIBED\x10\x14\x12\x16\n\x12TIMELINE_KIND_READ\x10\x15\x32\x9f\x0b\n\x13NotificationService\x12\xa0\x01\n\x11ListNotifications\x12\x31.tocsin.notifications.v1.ListNotificationsRequest\x1a\x32.tocsin.notifications.v1.ListNotificationsResponse\"$\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v2/notifications\x12\xad\x01\n\x0fGetNotification\x12/.tocsin.notifications.v1.GetNotificationRequest\x1a\x30.tocsin.notifications.v1.GetNotificationResponse\"7\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02*\x12\x1a/api/v2/notifications/{id}b\x0cnotification\x12\xa0\x01\n\x08MarkRead\x12(.tocsin.notifications.v1.MarkReadRequest\x1a).tocsin.notifications.v1.MarkReadResponse\"?\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x32\x1a\x1f/api/v2/notifications/{id}/read:\x01*b\x0cnotification\x12\x9a\x01\n\x0bMarkAllRead\x12+.tocsin.notifications.v1.MarkAllReadRequest\x1a,.tocsin.notifications.v1.MarkAllReadResponse\"0\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02#\"\x1e/api/v2/notifications:read-all:\x01*\x12\xa8\x01\n\x12\x44\x65leteNotification\x12\x32.tocsin.notifications.v1.DeleteNotificationRequest\x1a\x33.tocsin.notifications.v1.DeleteNotificationResponse\")\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02\x1c*\x1a/api/v2/notifications/{id}\x12\x9b\x01\n\x0b\x43ountUnread\x12+.tocsin.notifications.v1.CountUnreadRequest\x1a,.tocsin.notifications.v1.CountUnreadResponse\"1\x8a\xb5\x18\x03\n\x01\x01\x82\xd3\xe4\x93\x02$\x12\"/api/v2/notifications/unread-count\x12\x9d\x01\n\x0bGetTimeline\x12+.tocsin.notifications.v1.GetTimelineRequest\x1a,.tocsin.notifications.v1.GetTimelineResponse\"3\x8a\xb5\x18\x04\n\x02\x01\x04\x82\xd3\xe4\x93\x02%\x12#/api/v2/notifications/{id}/timeline\x12q\n\x0bListChanges\x12+.tocsin.notifications.v1.ListChangesRequest\x1a,.tocsin.notifications.v1.ListChangesResponse\"\x07\x8a\xb5\x18\x03\n\x01\x01\x12\x98\x01\n\x18\x41\x63knowledgeNotifications\x12\x38.tocsin.notifications.v1.AcknowledgeNotificationsRequest\x1a\x39.tocsin.notifications.v1.AcknowledgeNotificationsResponse\"\x07\x8a\xb5\x18\x03\n\x01\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,6 +59,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCHANGESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
   _globals['_ACKNOWLEDGENOTIFICATIONSREQUEST'].fields_by_name['ids']._loaded_options = None
   _globals['_ACKNOWLEDGENOTIFICATIONSREQUEST'].fields_by_name['ids']._serialized_options = b'\272H\017\222\001\014\010\001\020\350\007\"\005r\003\260\001\001'
+  _globals['_GETTIMELINEREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_GETTIMELINEREQUEST'].fields_by_name['id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_GETTIMELINEREQUEST'].fields_by_name['partner_id']._loaded_options = None
+  _globals['_GETTIMELINEREQUEST'].fields_by_name['partner_id']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ListNotifications']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ListNotifications']._serialized_options = b'\212\265\030\003\n\001\001\202\323\344\223\002\027\022\025/api/v2/notifications'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetNotification']._loaded_options = None
@@ -71,48 +75,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['DeleteNotification']._serialized_options = b'\212\265\030\003\n\001\001\202\323\344\223\002\034*\032/api/v2/notifications/{id}'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['CountUnread']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['CountUnread']._serialized_options = b'\212\265\030\003\n\001\001\202\323\344\223\002$\022\"/api/v2/notifications/unread-count'
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetTimeline']._loaded_options = None
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetTimeline']._serialized_options = b'\212\265\030\004\n\002\001\004\202\323\344\223\002%\022#/api/v2/notifications/{id}/timeline'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ListChanges']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ListChanges']._serialized_options = b'\212\265\030\003\n\001\001'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['AcknowledgeNotifications']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['AcknowledgeNotifications']._serialized_options = b'\212\265\030\003\n\001\001'
+  _globals['_TIMELINEKIND']._serialized_start=3088
+  _globals['_TIMELINEKIND']._serialized_end=3721
   _globals['_NOTIFICATIONDELIVERY']._serialized_start=266
   _globals['_NOTIFICATIONDELIVERY']._serialized_end=679
   _globals['_NOTIFICATION']._serialized_start=682
   _globals['_NOTIFICATION']._serialized_end=1071
-  _globals['_INBOXCHANGE']._serialized_start=1073
-  _globals['_INBOXCHANGE']._serialized_end=1198
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=1201
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=1576
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=1578
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=1692
-  _globals['_GETNOTIFICATIONREQUEST']._serialized_start=1694
-  _globals['_GETNOTIFICATIONREQUEST']._serialized_end=1740
-  _globals['_GETNOTIFICATIONRESPONSE']._serialized_start=1742
-  _globals['_GETNOTIFICATIONRESPONSE']._serialized_end=1828
-  _globals['_MARKREADREQUEST']._serialized_start=1830
-  _globals['_MARKREADREQUEST']._serialized_end=1869
-  _globals['_MARKREADRESPONSE']._serialized_start=1871
-  _globals['_MARKREADRESPONSE']._serialized_end=1950
-  _globals['_MARKALLREADREQUEST']._serialized_start=1952
-  _globals['_MARKALLREADREQUEST']._serialized_end=1972
-  _globals['_MARKALLREADRESPONSE']._serialized_start=1974
-  _globals['_MARKALLREADRESPONSE']._serialized_end=2028
-  _globals['_DELETENOTIFICATIONREQUEST']._serialized_start=2030
-  _globals['_DELETENOTIFICATIONREQUEST']._serialized_end=2079
-  _globals['_DELETENOTIFICATIONRESPONSE']._serialized_start=2081
-  _globals['_DELETENOTIFICATIONRESPONSE']._serialized_end=2109
-  _globals['_COUNTUNREADREQUEST']._serialized_start=2111
-  _globals['_COUNTUNREADREQUEST']._serialized_end=2131
-  _globals['_COUNTUNREADRESPONSE']._serialized_start=2133
-  _globals['_COUNTUNREADRESPONSE']._serialized_end=2186
-  _globals['_LISTCHANGESREQUEST']._serialized_start=2188
-  _globals['_LISTCHANGESREQUEST']._serialized_end=2271
-  _globals['_LISTCHANGESRESPONSE']._serialized_start=2274
-  _globals['_LISTCHANGESRESPONSE']._serialized_end=2403
-  _globals['_ACKNOWLEDGENOTIFICATIONSREQUEST']._serialized_start=2405
-  _globals['_ACKNOWLEDGENOTIFICATIONSREQUEST']._serialized_end=2471
-  _globals['_ACKNOWLEDGENOTIFICATIONSRESPONSE']._serialized_start=2473
-  _globals['_ACKNOWLEDGENOTIFICATIONSRESPONSE']._serialized_end=2529
-  _globals['_NOTIFICATIONSERVICE']._serialized_start=2532
-  _globals['_NOTIFICATIONSERVICE']._serialized_end=3811
+  _globals['_TIMELINEENTRY']._serialized_start=1074
+  _globals['_TIMELINEENTRY']._serialized_end=1474
+  _globals['_INBOXCHANGE']._serialized_start=1476
+  _globals['_INBOXCHANGE']._serialized_end=1601
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=1604
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=1979
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=1981
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=2095
+  _globals['_GETNOTIFICATIONREQUEST']._serialized_start=2097
+  _globals['_GETNOTIFICATIONREQUEST']._serialized_end=2143
+  _globals['_GETNOTIFICATIONRESPONSE']._serialized_start=2145
+  _globals['_GETNOTIFICATIONRESPONSE']._serialized_end=2231
+  _globals['_MARKREADREQUEST']._serialized_start=2233
+  _globals['_MARKREADREQUEST']._serialized_end=2272
+  _globals['_MARKREADRESPONSE']._serialized_start=2274
+  _globals['_MARKREADRESPONSE']._serialized_end=2353
+  _globals['_MARKALLREADREQUEST']._serialized_start=2355
+  _globals['_MARKALLREADREQUEST']._serialized_end=2375
+  _globals['_MARKALLREADRESPONSE']._serialized_start=2377
+  _globals['_MARKALLREADRESPONSE']._serialized_end=2431
+  _globals['_DELETENOTIFICATIONREQUEST']._serialized_start=2433
+  _globals['_DELETENOTIFICATIONREQUEST']._serialized_end=2482
+  _globals['_DELETENOTIFICATIONRESPONSE']._serialized_start=2484
+  _globals['_DELETENOTIFICATIONRESPONSE']._serialized_end=2512
+  _globals['_COUNTUNREADREQUEST']._serialized_start=2514
+  _globals['_COUNTUNREADREQUEST']._serialized_end=2534
+  _globals['_COUNTUNREADRESPONSE']._serialized_start=2536
+  _globals['_COUNTUNREADRESPONSE']._serialized_end=2589
+  _globals['_LISTCHANGESREQUEST']._serialized_start=2591
+  _globals['_LISTCHANGESREQUEST']._serialized_end=2674
+  _globals['_LISTCHANGESRESPONSE']._serialized_start=2677
+  _globals['_LISTCHANGESRESPONSE']._serialized_end=2806
+  _globals['_ACKNOWLEDGENOTIFICATIONSREQUEST']._serialized_start=2808
+  _globals['_ACKNOWLEDGENOTIFICATIONSREQUEST']._serialized_end=2874
+  _globals['_ACKNOWLEDGENOTIFICATIONSRESPONSE']._serialized_start=2876
+  _globals['_ACKNOWLEDGENOTIFICATIONSRESPONSE']._serialized_end=2932
+  _globals['_GETTIMELINEREQUEST']._serialized_start=2934
+  _globals['_GETTIMELINEREQUEST']._serialized_end=3005
+  _globals['_GETTIMELINERESPONSE']._serialized_start=3007
+  _globals['_GETTIMELINERESPONSE']._serialized_end=3085
+  _globals['_NOTIFICATIONSERVICE']._serialized_start=3724
+  _globals['_NOTIFICATIONSERVICE']._serialized_end=5163
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tocsin.notifications.v1 import delivery_pb2 as _delivery_pb2
 from tocsin.types.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
@@ -20,6 +21,106 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _TimelineKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TimelineKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TimelineKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TIMELINE_KIND_UNSPECIFIED: _TimelineKind.ValueType  # 0
+    """Not set."""
+    TIMELINE_KIND_FIRED: _TimelineKind.ValueType  # 1
+    """The alert's condition came true."""
+    TIMELINE_KIND_PREPARED: _TimelineKind.ValueType  # 2
+    """A message was planned."""
+    TIMELINE_KIND_HELD: _TimelineKind.ValueType  # 3
+    """A message is held until a time."""
+    TIMELINE_KIND_WAITING: _TimelineKind.ValueType  # 4
+    """A message waits for its provider."""
+    TIMELINE_KIND_RECHECKED: _TimelineKind.ValueType  # 5
+    """Before a message left it was asked whether the alert still applies, and it does."""
+    TIMELINE_KIND_SUPPRESSED: _TimelineKind.ValueType  # 6
+    """A message is not sent."""
+    TIMELINE_KIND_MERGED: _TimelineKind.ValueType  # 7
+    """A message was joined with another one."""
+    TIMELINE_KIND_RELEASED: _TimelineKind.ValueType  # 8
+    """The message it had been joined with ended untold: it is taken up again."""
+    TIMELINE_KIND_EXPIRED: _TimelineKind.ValueType  # 9
+    """A message was too late to be of use."""
+    TIMELINE_KIND_RETRIED: _TimelineKind.ValueType  # 10
+    """A person has it sent again."""
+    TIMELINE_KIND_ATTEMPTED: _TimelineKind.ValueType  # 11
+    """A provider was called."""
+    TIMELINE_KIND_ON_ITS_WAY: _TimelineKind.ValueType  # 12
+    """The provider tells how far it is."""
+    TIMELINE_KIND_DELIVERED: _TimelineKind.ValueType  # 13
+    """It arrived, or was shown in the inbox."""
+    TIMELINE_KIND_BOUNCED: _TimelineKind.ValueType  # 14
+    """It came back."""
+    TIMELINE_KIND_FAILED: _TimelineKind.ValueType  # 15
+    """It could not be delivered."""
+    TIMELINE_KIND_OPENED: _TimelineKind.ValueType  # 16
+    """It was opened."""
+    TIMELINE_KIND_OPENED_BY_MACHINE: _TimelineKind.ValueType  # 17
+    """A program opened it."""
+    TIMELINE_KIND_CLICKED: _TimelineKind.ValueType  # 18
+    """A link in it was clicked."""
+    TIMELINE_KIND_COMPLAINED: _TimelineKind.ValueType  # 19
+    """The person complained of it."""
+    TIMELINE_KIND_UNSUBSCRIBED: _TimelineKind.ValueType  # 20
+    """The person wants no more of its kind."""
+    TIMELINE_KIND_READ: _TimelineKind.ValueType  # 21
+    """The notification was read in the inbox."""
+
+class TimelineKind(_TimelineKind, metaclass=_TimelineKindEnumTypeWrapper):
+    """What an entry of a timeline tells of."""
+
+TIMELINE_KIND_UNSPECIFIED: TimelineKind.ValueType  # 0
+"""Not set."""
+TIMELINE_KIND_FIRED: TimelineKind.ValueType  # 1
+"""The alert's condition came true."""
+TIMELINE_KIND_PREPARED: TimelineKind.ValueType  # 2
+"""A message was planned."""
+TIMELINE_KIND_HELD: TimelineKind.ValueType  # 3
+"""A message is held until a time."""
+TIMELINE_KIND_WAITING: TimelineKind.ValueType  # 4
+"""A message waits for its provider."""
+TIMELINE_KIND_RECHECKED: TimelineKind.ValueType  # 5
+"""Before a message left it was asked whether the alert still applies, and it does."""
+TIMELINE_KIND_SUPPRESSED: TimelineKind.ValueType  # 6
+"""A message is not sent."""
+TIMELINE_KIND_MERGED: TimelineKind.ValueType  # 7
+"""A message was joined with another one."""
+TIMELINE_KIND_RELEASED: TimelineKind.ValueType  # 8
+"""The message it had been joined with ended untold: it is taken up again."""
+TIMELINE_KIND_EXPIRED: TimelineKind.ValueType  # 9
+"""A message was too late to be of use."""
+TIMELINE_KIND_RETRIED: TimelineKind.ValueType  # 10
+"""A person has it sent again."""
+TIMELINE_KIND_ATTEMPTED: TimelineKind.ValueType  # 11
+"""A provider was called."""
+TIMELINE_KIND_ON_ITS_WAY: TimelineKind.ValueType  # 12
+"""The provider tells how far it is."""
+TIMELINE_KIND_DELIVERED: TimelineKind.ValueType  # 13
+"""It arrived, or was shown in the inbox."""
+TIMELINE_KIND_BOUNCED: TimelineKind.ValueType  # 14
+"""It came back."""
+TIMELINE_KIND_FAILED: TimelineKind.ValueType  # 15
+"""It could not be delivered."""
+TIMELINE_KIND_OPENED: TimelineKind.ValueType  # 16
+"""It was opened."""
+TIMELINE_KIND_OPENED_BY_MACHINE: TimelineKind.ValueType  # 17
+"""A program opened it."""
+TIMELINE_KIND_CLICKED: TimelineKind.ValueType  # 18
+"""A link in it was clicked."""
+TIMELINE_KIND_COMPLAINED: TimelineKind.ValueType  # 19
+"""The person complained of it."""
+TIMELINE_KIND_UNSUBSCRIBED: TimelineKind.ValueType  # 20
+"""The person wants no more of its kind."""
+TIMELINE_KIND_READ: TimelineKind.ValueType  # 21
+"""The notification was read in the inbox."""
+Global___TimelineKind: _TypeAlias = TimelineKind  # noqa: Y015
 
 @_typing.final
 class NotificationDelivery(_message.Message):
@@ -154,6 +255,74 @@ class Notification(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Notification: _TypeAlias = Notification  # noqa: Y015
+
+@_typing.final
+class TimelineEntry(_message.Message):
+    """Something that happened to a notification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    JOINED_DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SAID_FIELD_NUMBER: _builtins.int
+    kind: Global___TimelineKind.ValueType
+    """What it tells of."""
+    text: _builtins.str
+    """The same in a sentence or two, in English, with times in the user's zone."""
+    channel: _types_pb2.Channel.ValueType
+    """The message's channel; not set where it is about the notification."""
+    delivery_id: _builtins.str
+    """The message, a UUID; empty where it is about the notification."""
+    destination: _builtins.str
+    """Where the message goes, with most of it hidden; empty where it went nowhere yet."""
+    reason: _delivery_pb2.DeliveryReason.ValueType
+    """Why; not set where none applies."""
+    joined_delivery_id: _builtins.str
+    """The message it was joined with, a UUID; empty where it was with none."""
+    said: _builtins.str
+    """What the provider said later, short and redacted; empty where nothing did."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Until when it is held."""
+
+    @_builtins.property
+    def attempt(self) -> _delivery_pb2.Attempt:
+        """The call to the provider; set for these only."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___TimelineKind.ValueType = ...,
+        text: _builtins.str = ...,
+        channel: _types_pb2.Channel.ValueType = ...,
+        delivery_id: _builtins.str = ...,
+        destination: _builtins.str = ...,
+        reason: _delivery_pb2.DeliveryReason.ValueType = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        joined_delivery_id: _builtins.str = ...,
+        attempt: _delivery_pb2.Attempt | None = ...,
+        said: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempt", b"attempt", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempt", b"attempt", "channel", b"channel", "delivery_id", b"delivery_id", "destination", b"destination", "joined_delivery_id", b"joined_delivery_id", "kind", b"kind", "reason", b"reason", "said", b"said", "text", b"text", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimelineEntry: _TypeAlias = TimelineEntry  # noqa: Y015
 
 @_typing.final
 class InboxChange(_message.Message):
@@ -606,3 +775,53 @@ class AcknowledgeNotificationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcknowledgeNotificationsResponse: _TypeAlias = AcknowledgeNotificationsResponse  # noqa: Y015
+
+@_typing.final
+class GetTimelineRequest(_message.Message):
+    """Which notification's timeline to answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The notification's id, a UUID."""
+    partner_id: _builtins.int
+    """The bank: operators name it, users must not."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        partner_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "partner_id", b"partner_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTimelineRequest: _TypeAlias = GetTimelineRequest  # noqa: Y015
+
+@_typing.final
+class GetTimelineResponse(_message.Message):
+    """The timeline asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimelineEntry]:
+        """What happened, oldest first. Of what providers say later, only the last 30 days are known in detail."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___TimelineEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTimelineResponse: _TypeAlias = GetTimelineResponse  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class NotificationServiceStub:
-    """A user's inbox. Every method reaches the caller's own notifications only.
+    """A user's inbox. Every method reaches the caller's own notifications only; operators see a timeline of any.
     """
 
     def __init__(self, channel):
@@ -65,6 +65,11 @@ class NotificationServiceStub:
                 request_serializer=tocsin_dot_notifications_dot_v1_dot_notification__pb2.CountUnreadRequest.SerializeToString,
                 response_deserializer=tocsin_dot_notifications_dot_v1_dot_notification__pb2.CountUnreadResponse.FromString,
                 _registered_method=True)
+        self.GetTimeline = channel.unary_unary(
+                '/tocsin.notifications.v1.NotificationService/GetTimeline',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_notification__pb2.GetTimelineRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_notification__pb2.GetTimelineResponse.FromString,
+                _registered_method=True)
         self.ListChanges = channel.unary_unary(
                 '/tocsin.notifications.v1.NotificationService/ListChanges',
                 request_serializer=tocsin_dot_notifications_dot_v1_dot_notification__pb2.ListChangesRequest.SerializeToString,
@@ -78,7 +83,7 @@ class NotificationServiceStub:
 
 
 class NotificationServiceServicer:
-    """A user's inbox. Every method reaches the caller's own notifications only.
+    """A user's inbox. Every method reaches the caller's own notifications only; operators see a timeline of any.
     """
 
     def ListNotifications(self, request, context):
@@ -118,6 +123,14 @@ class NotificationServiceServicer:
 
     def CountUnread(self, request, context):
         """Counts unread notifications.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTimeline(self, request, context):
+        """Answers everything that happened to a notification, oldest first, in words that can be read to the user: what made
+        the alert fire, what became of each message and why, and what was heard of it later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,6 +183,11 @@ def add_NotificationServiceServicer_to_server(servicer, server):
                     request_deserializer=tocsin_dot_notifications_dot_v1_dot_notification__pb2.CountUnreadRequest.FromString,
                     response_serializer=tocsin_dot_notifications_dot_v1_dot_notification__pb2.CountUnreadResponse.SerializeToString,
             ),
+            'GetTimeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTimeline,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_notification__pb2.GetTimelineRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_notification__pb2.GetTimelineResponse.SerializeToString,
+            ),
             'ListChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListChanges,
                     request_deserializer=tocsin_dot_notifications_dot_v1_dot_notification__pb2.ListChangesRequest.FromString,
@@ -189,7 +207,7 @@ def add_NotificationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NotificationService:
-    """A user's inbox. Every method reaches the caller's own notifications only.
+    """A user's inbox. Every method reaches the caller's own notifications only; operators see a timeline of any.
     """
 
     @staticmethod
@@ -344,6 +362,33 @@ class NotificationService:
             '/tocsin.notifications.v1.NotificationService/CountUnread',
             tocsin_dot_notifications_dot_v1_dot_notification__pb2.CountUnreadRequest.SerializeToString,
             tocsin_dot_notifications_dot_v1_dot_notification__pb2.CountUnreadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTimeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.NotificationService/GetTimeline',
+            tocsin_dot_notifications_dot_v1_dot_notification__pb2.GetTimelineRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_notification__pb2.GetTimelineResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class NotificationServiceStub:
-    """A user's inbox. Every method reaches the caller's own notifications only."""
+    """A user's inbox. Every method reaches the caller's own notifications only; operators see a timeline of any."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -45,6 +45,10 @@ class NotificationServiceStub:
     """Takes a notification out of the inbox."""
     CountUnread: _grpc.UnaryUnaryMultiCallable[_notification_pb2.CountUnreadRequest, _notification_pb2.CountUnreadResponse]
     """Counts unread notifications."""
+    GetTimeline: _grpc.UnaryUnaryMultiCallable[_notification_pb2.GetTimelineRequest, _notification_pb2.GetTimelineResponse]
+    """Answers everything that happened to a notification, oldest first, in words that can be read to the user: what made
+    the alert fire, what became of each message and why, and what was heard of it later.
+    """
     ListChanges: _grpc.UnaryUnaryMultiCallable[_notification_pb2.ListChangesRequest, _notification_pb2.ListChangesResponse]
     """Answers what changed in the inbox since a version, oldest change first. By gRPC only."""
     AcknowledgeNotifications: _grpc.UnaryUnaryMultiCallable[_notification_pb2.AcknowledgeNotificationsRequest, _notification_pb2.AcknowledgeNotificationsResponse]
@@ -52,7 +56,7 @@ class NotificationServiceStub:
 
 @_typing.type_check_only
 class NotificationServiceAsyncStub(NotificationServiceStub):
-    """A user's inbox. Every method reaches the caller's own notifications only."""
+    """A user's inbox. Every method reaches the caller's own notifications only; operators see a timeline of any."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListNotifications: _aio.UnaryUnaryMultiCallable[_notification_pb2.ListNotificationsRequest, _notification_pb2.ListNotificationsResponse]  # type: ignore[assignment]
@@ -67,13 +71,17 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     """Takes a notification out of the inbox."""
     CountUnread: _aio.UnaryUnaryMultiCallable[_notification_pb2.CountUnreadRequest, _notification_pb2.CountUnreadResponse]  # type: ignore[assignment]
     """Counts unread notifications."""
+    GetTimeline: _aio.UnaryUnaryMultiCallable[_notification_pb2.GetTimelineRequest, _notification_pb2.GetTimelineResponse]  # type: ignore[assignment]
+    """Answers everything that happened to a notification, oldest first, in words that can be read to the user: what made
+    the alert fire, what became of each message and why, and what was heard of it later.
+    """
     ListChanges: _aio.UnaryUnaryMultiCallable[_notification_pb2.ListChangesRequest, _notification_pb2.ListChangesResponse]  # type: ignore[assignment]
     """Answers what changed in the inbox since a version, oldest change first. By gRPC only."""
     AcknowledgeNotifications: _aio.UnaryUnaryMultiCallable[_notification_pb2.AcknowledgeNotificationsRequest, _notification_pb2.AcknowledgeNotificationsResponse]  # type: ignore[assignment]
     """Says that notifications were shown: this makes their in-app delivery `delivered`. By gRPC only."""
 
 class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """A user's inbox. Every method reaches the caller's own notifications only."""
+    """A user's inbox. Every method reaches the caller's own notifications only; operators see a timeline of any."""
 
     @_abc_1.abstractmethod
     def ListNotifications(
@@ -122,6 +130,16 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notification_pb2.CountUnreadResponse, _abc.Awaitable[_notification_pb2.CountUnreadResponse]]:
         """Counts unread notifications."""
+
+    @_abc_1.abstractmethod
+    def GetTimeline(
+        self,
+        request: _notification_pb2.GetTimelineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_pb2.GetTimelineResponse, _abc.Awaitable[_notification_pb2.GetTimelineResponse]]:
+        """Answers everything that happened to a notification, oldest first, in words that can be read to the user: what made
+        the alert fire, what became of each message and why, and what was heard of it later.
+        """
 
     @_abc_1.abstractmethod
     def ListChanges(

@@ -9,6 +9,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from tocsin.notifications.v1 import delivery_pb2 as _delivery_pb2
 from tocsin.types.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -325,3 +326,706 @@ class UpdatePreferencesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdatePreferencesResponse: _TypeAlias = UpdatePreferencesResponse  # noqa: Y015
+
+@_typing.final
+class PushKeys(_message.Message):
+    """A browser's keys, as its PushSubscription tells them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    P256DH_FIELD_NUMBER: _builtins.int
+    AUTH_FIELD_NUMBER: _builtins.int
+    p256dh: _builtins.str
+    """Its public key (P-256, uncompressed), base64url without padding."""
+    auth: _builtins.str
+    """Its authentication secret (16 bytes), base64url without padding."""
+    def __init__(
+        self,
+        *,
+        p256dh: _builtins.str = ...,
+        auth: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "p256dh", b"p256dh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushKeys: _TypeAlias = PushKeys  # noqa: Y015
+
+@_typing.final
+class PushSubscription(_message.Message):
+    """A browser that gets a user's push messages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The subscription's id, a UUID. Output only."""
+    endpoint: _builtins.str
+    """The URL at the browser's push service, https; by it a page knows its own browser in the list."""
+    name: _builtins.str
+    """What the user calls it, at most 100 characters. Default empty."""
+    service: _builtins.str
+    """The push service's host. Output only."""
+    @_builtins.property
+    def keys(self) -> Global___PushKeys:
+        """The browser's keys. Input only."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was added. Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        endpoint: _builtins.str = ...,
+        keys: Global___PushKeys | None = ...,
+        name: _builtins.str = ...,
+        service: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "keys", b"keys"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "endpoint", b"endpoint", "id", b"id", "keys", b"keys", "name", b"name", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushSubscription: _TypeAlias = PushSubscription  # noqa: Y015
+
+@_typing.final
+class WebhookEndpoint(_message.Message):
+    """An address that gets webhooks, signed after Standard Webhooks. Their body is `{"type": "notification.created",
+    "timestamp": <when it was created>, "user_id": <whose it is>, "data": <the notification>}`; their `webhook-id` stays the
+    same when one is repeated. 2xx is success, 410 disables the endpoint, anything else is tried again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ALERT_TYPES_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
+    DISABLED_FIELD_NUMBER: _builtins.int
+    DISABLED_SINCE_FIELD_NUMBER: _builtins.int
+    OLD_SECRET_VALID_UNTIL_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The endpoint's id, a UUID. Output only."""
+    url: _builtins.str
+    """Where webhooks go, https, no address of a private network."""
+    name: _builtins.str
+    """What its owner calls it, at most 100 characters. Default empty."""
+    secret: _builtins.str
+    """The secret that its webhooks are signed with, `whsec_` and base64. Output only, and shown only by the call that made
+    it.
+    """
+    disabled: _builtins.bool
+    """Whether nothing is sent to it, because it answered 410. Output only."""
+    @_builtins.property
+    def alert_types(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.AlertType.ValueType]:
+        """The kinds of alert it gets. Default empty: every kind."""
+
+    @_builtins.property
+    def disabled_since(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is disabled. Output only."""
+
+    @_builtins.property
+    def old_secret_valid_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when the secret before the last rotation signs too; not set where it does no longer. Output only."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was added. Output only."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        url: _builtins.str = ...,
+        name: _builtins.str = ...,
+        alert_types: _abc.Iterable[_types_pb2.AlertType.ValueType] | None = ...,
+        secret: _builtins.str = ...,
+        disabled: _builtins.bool = ...,
+        disabled_since: _timestamp_pb2.Timestamp | None = ...,
+        old_secret_valid_until: _timestamp_pb2.Timestamp | None = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "disabled_since", b"disabled_since", "old_secret_valid_until", b"old_secret_valid_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_types", b"alert_types", "created_at", b"created_at", "disabled", b"disabled", "disabled_since", b"disabled_since", "id", b"id", "name", b"name", "old_secret_valid_until", b"old_secret_valid_until", "secret", b"secret", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookEndpoint: _TypeAlias = WebhookEndpoint  # noqa: Y015
+
+@_typing.final
+class TestResult(_message.Message):
+    """What came of a test."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    STATUS_CODE_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    outcome: _delivery_pb2.AttemptOutcome.ValueType
+    """The outcome."""
+    status_code: _builtins.str
+    """The status that was answered; empty where there was no answer."""
+    answer: _builtins.str
+    """Why, in short."""
+    def __init__(
+        self,
+        *,
+        outcome: _delivery_pb2.AttemptOutcome.ValueType = ...,
+        status_code: _builtins.str = ...,
+        answer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "outcome", b"outcome", "status_code", b"status_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestResult: _TypeAlias = TestResult  # noqa: Y015
+
+@_typing.final
+class ListPushSubscriptionsRequest(_message.Message):
+    """Which browsers to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most, up to 200. Default 50."""
+    page_token: _builtins.str
+    """Where to go on: the `next_page_token` of the page before. Default: the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPushSubscriptionsRequest: _TypeAlias = ListPushSubscriptionsRequest  # noqa: Y015
+
+@_typing.final
+class ListPushSubscriptionsResponse(_message.Message):
+    """A page of browsers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUSH_SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    APPLICATION_SERVER_KEY_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Names the next page; empty on the last."""
+    application_server_key: _builtins.str
+    """The key that a browser subscribes with (`applicationServerKey`, RFC 8292), base64url; empty where push is not set up."""
+    @_builtins.property
+    def push_subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PushSubscription]:
+        """The browsers, newest first."""
+
+    def __init__(
+        self,
+        *,
+        push_subscriptions: _abc.Iterable[Global___PushSubscription] | None = ...,
+        next_page_token: _builtins.str = ...,
+        application_server_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_server_key", b"application_server_key", "next_page_token", b"next_page_token", "push_subscriptions", b"push_subscriptions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPushSubscriptionsResponse: _TypeAlias = ListPushSubscriptionsResponse  # noqa: Y015
+
+@_typing.final
+class CreatePushSubscriptionRequest(_message.Message):
+    """The browser to add."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUSH_SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The caller's own id of this request: sent again within 24 hours it gets the first answer again."""
+    @_builtins.property
+    def push_subscription(self) -> Global___PushSubscription:
+        """Its endpoint and keys, and a name."""
+
+    def __init__(
+        self,
+        *,
+        push_subscription: Global___PushSubscription | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["push_subscription", b"push_subscription"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["push_subscription", b"push_subscription", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreatePushSubscriptionRequest: _TypeAlias = CreatePushSubscriptionRequest  # noqa: Y015
+
+@_typing.final
+class CreatePushSubscriptionResponse(_message.Message):
+    """The browser added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUSH_SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def push_subscription(self) -> Global___PushSubscription:
+        """The browser, without its keys."""
+
+    def __init__(
+        self,
+        *,
+        push_subscription: Global___PushSubscription | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["push_subscription", b"push_subscription"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["push_subscription", b"push_subscription"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreatePushSubscriptionResponse: _TypeAlias = CreatePushSubscriptionResponse  # noqa: Y015
+
+@_typing.final
+class DeletePushSubscriptionRequest(_message.Message):
+    """Which browser to remove."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUSH_SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    push_subscription_id: _builtins.str
+    """The subscription's id, a UUID."""
+    def __init__(
+        self,
+        *,
+        push_subscription_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["push_subscription_id", b"push_subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePushSubscriptionRequest: _TypeAlias = DeletePushSubscriptionRequest  # noqa: Y015
+
+@_typing.final
+class DeletePushSubscriptionResponse(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePushSubscriptionResponse: _TypeAlias = DeletePushSubscriptionResponse  # noqa: Y015
+
+@_typing.final
+class TestPushSubscriptionRequest(_message.Message):
+    """Which browser to send a test to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUSH_SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    push_subscription_id: _builtins.str
+    """The subscription's id, a UUID."""
+    def __init__(
+        self,
+        *,
+        push_subscription_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["push_subscription_id", b"push_subscription_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestPushSubscriptionRequest: _TypeAlias = TestPushSubscriptionRequest  # noqa: Y015
+
+@_typing.final
+class TestPushSubscriptionResponse(_message.Message):
+    """What came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> Global___TestResult:
+        """The result."""
+
+    def __init__(
+        self,
+        *,
+        result: Global___TestResult | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestPushSubscriptionResponse: _TypeAlias = TestPushSubscriptionResponse  # noqa: Y015
+
+@_typing.final
+class ListWebhookEndpointsRequest(_message.Message):
+    """Which webhook endpoints to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most, up to 200. Default 50."""
+    page_token: _builtins.str
+    """Where to go on: the `next_page_token` of the page before. Default: the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWebhookEndpointsRequest: _TypeAlias = ListWebhookEndpointsRequest  # noqa: Y015
+
+@_typing.final
+class ListWebhookEndpointsResponse(_message.Message):
+    """A page of webhook endpoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ENDPOINTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Names the next page; empty on the last."""
+    @_builtins.property
+    def webhook_endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___WebhookEndpoint]:
+        """The endpoints, newest first, without their secrets."""
+
+    def __init__(
+        self,
+        *,
+        webhook_endpoints: _abc.Iterable[Global___WebhookEndpoint] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "webhook_endpoints", b"webhook_endpoints"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWebhookEndpointsResponse: _TypeAlias = ListWebhookEndpointsResponse  # noqa: Y015
+
+@_typing.final
+class CreateWebhookEndpointRequest(_message.Message):
+    """The webhook endpoint to add."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ENDPOINT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The caller's own id of this request: sent again within 24 hours it gets the first answer again."""
+    @_builtins.property
+    def webhook_endpoint(self) -> Global___WebhookEndpoint:
+        """Its URL, and what it is called and gets."""
+
+    def __init__(
+        self,
+        *,
+        webhook_endpoint: Global___WebhookEndpoint | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["webhook_endpoint", b"webhook_endpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "webhook_endpoint", b"webhook_endpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateWebhookEndpointRequest: _TypeAlias = CreateWebhookEndpointRequest  # noqa: Y015
+
+@_typing.final
+class CreateWebhookEndpointResponse(_message.Message):
+    """The webhook endpoint added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ENDPOINT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def webhook_endpoint(self) -> Global___WebhookEndpoint:
+        """The endpoint with its secret, which is not shown again."""
+
+    def __init__(
+        self,
+        *,
+        webhook_endpoint: Global___WebhookEndpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["webhook_endpoint", b"webhook_endpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["webhook_endpoint", b"webhook_endpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateWebhookEndpointResponse: _TypeAlias = CreateWebhookEndpointResponse  # noqa: Y015
+
+@_typing.final
+class DeleteWebhookEndpointRequest(_message.Message):
+    """Which webhook endpoint to remove."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ENDPOINT_ID_FIELD_NUMBER: _builtins.int
+    webhook_endpoint_id: _builtins.str
+    """The endpoint's id, a UUID."""
+    def __init__(
+        self,
+        *,
+        webhook_endpoint_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["webhook_endpoint_id", b"webhook_endpoint_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteWebhookEndpointRequest: _TypeAlias = DeleteWebhookEndpointRequest  # noqa: Y015
+
+@_typing.final
+class DeleteWebhookEndpointResponse(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteWebhookEndpointResponse: _TypeAlias = DeleteWebhookEndpointResponse  # noqa: Y015
+
+@_typing.final
+class RotateWebhookSecretRequest(_message.Message):
+    """Which webhook endpoint gets a new secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ENDPOINT_ID_FIELD_NUMBER: _builtins.int
+    webhook_endpoint_id: _builtins.str
+    """The endpoint's id, a UUID."""
+    def __init__(
+        self,
+        *,
+        webhook_endpoint_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["webhook_endpoint_id", b"webhook_endpoint_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateWebhookSecretRequest: _TypeAlias = RotateWebhookSecretRequest  # noqa: Y015
+
+@_typing.final
+class RotateWebhookSecretResponse(_message.Message):
+    """The webhook endpoint changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ENDPOINT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def webhook_endpoint(self) -> Global___WebhookEndpoint:
+        """The endpoint with its new secret, which is not shown again."""
+
+    def __init__(
+        self,
+        *,
+        webhook_endpoint: Global___WebhookEndpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["webhook_endpoint", b"webhook_endpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["webhook_endpoint", b"webhook_endpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateWebhookSecretResponse: _TypeAlias = RotateWebhookSecretResponse  # noqa: Y015
+
+@_typing.final
+class TestWebhookEndpointRequest(_message.Message):
+    """Which webhook endpoint to send a test to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ENDPOINT_ID_FIELD_NUMBER: _builtins.int
+    webhook_endpoint_id: _builtins.str
+    """The endpoint's id, a UUID."""
+    def __init__(
+        self,
+        *,
+        webhook_endpoint_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["webhook_endpoint_id", b"webhook_endpoint_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestWebhookEndpointRequest: _TypeAlias = TestWebhookEndpointRequest  # noqa: Y015
+
+@_typing.final
+class TestWebhookEndpointResponse(_message.Message):
+    """What came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> Global___TestResult:
+        """The result."""
+
+    def __init__(
+        self,
+        *,
+        result: Global___TestResult | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestWebhookEndpointResponse: _TypeAlias = TestWebhookEndpointResponse  # noqa: Y015
+
+@_typing.final
+class StartVerificationRequest(_message.Message):
+    """Which address to verify."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    channel: _types_pb2.Channel.ValueType
+    """E-mail or SMS."""
+    def __init__(
+        self,
+        *,
+        channel: _types_pb2.Channel.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartVerificationRequest: _TypeAlias = StartVerificationRequest  # noqa: Y015
+
+@_typing.final
+class StartVerificationResponse(_message.Message):
+    """What was begun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESEND_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resend_at(self) -> _timestamp_pb2.Timestamp:
+        """When another code may be asked for."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Until when the code is valid."""
+
+    def __init__(
+        self,
+        *,
+        resend_at: _timestamp_pb2.Timestamp | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "resend_at", b"resend_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "resend_at", b"resend_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartVerificationResponse: _TypeAlias = StartVerificationResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmVerificationRequest(_message.Message):
+    """The code that has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    channel: _types_pb2.Channel.ValueType
+    """E-mail or SMS."""
+    code: _builtins.str
+    """The six digits."""
+    def __init__(
+        self,
+        *,
+        channel: _types_pb2.Channel.ValueType = ...,
+        code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "code", b"code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmVerificationRequest: _TypeAlias = ConfirmVerificationRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmVerificationResponse(_message.Message):
+    """Whether it is the one that was sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    verified: _builtins.bool
+    """Whether the address is verified by it. False for a wrong code, one that is too old or was tried too often, and where
+    none was sent; which of these is not said.
+    """
+    def __init__(
+        self,
+        *,
+        verified: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmVerificationResponse: _TypeAlias = ConfirmVerificationResponse  # noqa: Y015

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PreferenceServiceStub:
-    """A user's preferences. Every user has some: defaults stand until they are changed.
+    """A user's preferences. Every user has some: defaults stand until they are changed. And where push messages and webhooks
+    go: the browsers of a user, the endpoints of a user or a bank.
     """
 
     def __init__(self, channel):
@@ -45,10 +46,66 @@ class PreferenceServiceStub:
                 request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.UpdatePreferencesRequest.SerializeToString,
                 response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.UpdatePreferencesResponse.FromString,
                 _registered_method=True)
+        self.StartVerification = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/StartVerification',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.StartVerificationRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.StartVerificationResponse.FromString,
+                _registered_method=True)
+        self.ConfirmVerification = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/ConfirmVerification',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ConfirmVerificationRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ConfirmVerificationResponse.FromString,
+                _registered_method=True)
+        self.ListPushSubscriptions = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/ListPushSubscriptions',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListPushSubscriptionsRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListPushSubscriptionsResponse.FromString,
+                _registered_method=True)
+        self.CreatePushSubscription = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/CreatePushSubscription',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreatePushSubscriptionRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreatePushSubscriptionResponse.FromString,
+                _registered_method=True)
+        self.DeletePushSubscription = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/DeletePushSubscription',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeletePushSubscriptionRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeletePushSubscriptionResponse.FromString,
+                _registered_method=True)
+        self.TestPushSubscription = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/TestPushSubscription',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestPushSubscriptionRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestPushSubscriptionResponse.FromString,
+                _registered_method=True)
+        self.ListWebhookEndpoints = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/ListWebhookEndpoints',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListWebhookEndpointsRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListWebhookEndpointsResponse.FromString,
+                _registered_method=True)
+        self.CreateWebhookEndpoint = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/CreateWebhookEndpoint',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreateWebhookEndpointRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreateWebhookEndpointResponse.FromString,
+                _registered_method=True)
+        self.DeleteWebhookEndpoint = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/DeleteWebhookEndpoint',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeleteWebhookEndpointRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeleteWebhookEndpointResponse.FromString,
+                _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/RotateWebhookSecret',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.RotateWebhookSecretResponse.FromString,
+                _registered_method=True)
+        self.TestWebhookEndpoint = channel.unary_unary(
+                '/tocsin.notifications.v1.PreferenceService/TestWebhookEndpoint',
+                request_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestWebhookEndpointRequest.SerializeToString,
+                response_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestWebhookEndpointResponse.FromString,
+                _registered_method=True)
 
 
 class PreferenceServiceServicer:
-    """A user's preferences. Every user has some: defaults stand until they are changed.
+    """A user's preferences. Every user has some: defaults stand until they are changed. And where push messages and webhooks
+    go: the browsers of a user, the endpoints of a user or a bank.
     """
 
     def GetPreferences(self, request, context):
@@ -60,6 +117,87 @@ class PreferenceServiceServicer:
 
     def UpdatePreferences(self, request, context):
         """Replaces the user's preferences (PUT) or changes the fields named (PATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartVerification(self, request, context):
+        """Sends a code of six digits to the user's e-mail address or phone, as the profile has it. The answer is the same
+        whether there is such an address or not, and whether a message leaves or not. Asked again within a minute it sends
+        nothing and answers the same once more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmVerification(self, request, context):
+        """Compares the code that the user has typed with the one that was sent. Where it is the same the address is verified,
+        until the bank changes it. A code has five tries.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPushSubscriptions(self, request, context):
+        """Lists the browsers that get the user's push messages, newest first, and tells the key that a new one subscribes with.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreatePushSubscription(self, request, context):
+        """Adds a browser. One that is known already is renewed; who was signed in there before loses it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePushSubscription(self, request, context):
+        """Removes a browser. What still waits for it is suppressed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestPushSubscription(self, request, context):
+        """Sends a browser a message now, and answers what came of it. Once in five seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhookEndpoints(self, request, context):
+        """Lists the webhook endpoints of the user, or with a partner's token those of the bank, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateWebhookEndpoint(self, request, context):
+        """Adds a webhook endpoint: a user's gets the alerts that ask for webhooks, a bank's every notification of its kinds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWebhookEndpoint(self, request, context):
+        """Removes a webhook endpoint. What still waits for it is suppressed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateWebhookSecret(self, request, context):
+        """Gives a webhook endpoint a new secret. For 24 hours its webhooks are signed with those before it too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestWebhookEndpoint(self, request, context):
+        """Sends a webhook endpoint a `webhook.test` event now, and answers what came of it. Once in five seconds. Where it is
+        answered by 2xx, an endpoint that was disabled is enabled again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +216,61 @@ def add_PreferenceServiceServicer_to_server(servicer, server):
                     request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.UpdatePreferencesRequest.FromString,
                     response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.UpdatePreferencesResponse.SerializeToString,
             ),
+            'StartVerification': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartVerification,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.StartVerificationRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.StartVerificationResponse.SerializeToString,
+            ),
+            'ConfirmVerification': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmVerification,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ConfirmVerificationRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ConfirmVerificationResponse.SerializeToString,
+            ),
+            'ListPushSubscriptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPushSubscriptions,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListPushSubscriptionsRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListPushSubscriptionsResponse.SerializeToString,
+            ),
+            'CreatePushSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePushSubscription,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreatePushSubscriptionRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreatePushSubscriptionResponse.SerializeToString,
+            ),
+            'DeletePushSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePushSubscription,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeletePushSubscriptionRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeletePushSubscriptionResponse.SerializeToString,
+            ),
+            'TestPushSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestPushSubscription,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestPushSubscriptionRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestPushSubscriptionResponse.SerializeToString,
+            ),
+            'ListWebhookEndpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookEndpoints,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListWebhookEndpointsRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListWebhookEndpointsResponse.SerializeToString,
+            ),
+            'CreateWebhookEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWebhookEndpoint,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreateWebhookEndpointRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreateWebhookEndpointResponse.SerializeToString,
+            ),
+            'DeleteWebhookEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWebhookEndpoint,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeleteWebhookEndpointRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeleteWebhookEndpointResponse.SerializeToString,
+            ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.RotateWebhookSecretResponse.SerializeToString,
+            ),
+            'TestWebhookEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestWebhookEndpoint,
+                    request_deserializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestWebhookEndpointRequest.FromString,
+                    response_serializer=tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestWebhookEndpointResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tocsin.notifications.v1.PreferenceService', rpc_method_handlers)
@@ -87,7 +280,8 @@ def add_PreferenceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PreferenceService:
-    """A user's preferences. Every user has some: defaults stand until they are changed.
+    """A user's preferences. Every user has some: defaults stand until they are changed. And where push messages and webhooks
+    go: the browsers of a user, the endpoints of a user or a bank.
     """
 
     @staticmethod
@@ -134,6 +328,303 @@ class PreferenceService:
             '/tocsin.notifications.v1.PreferenceService/UpdatePreferences',
             tocsin_dot_notifications_dot_v1_dot_preference__pb2.UpdatePreferencesRequest.SerializeToString,
             tocsin_dot_notifications_dot_v1_dot_preference__pb2.UpdatePreferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartVerification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/StartVerification',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.StartVerificationRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.StartVerificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmVerification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/ConfirmVerification',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.ConfirmVerificationRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.ConfirmVerificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPushSubscriptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/ListPushSubscriptions',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListPushSubscriptionsRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListPushSubscriptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePushSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/CreatePushSubscription',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreatePushSubscriptionRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreatePushSubscriptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePushSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/DeletePushSubscription',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeletePushSubscriptionRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeletePushSubscriptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestPushSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/TestPushSubscription',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestPushSubscriptionRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestPushSubscriptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookEndpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/ListWebhookEndpoints',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListWebhookEndpointsRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.ListWebhookEndpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWebhookEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/CreateWebhookEndpoint',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreateWebhookEndpointRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.CreateWebhookEndpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWebhookEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/DeleteWebhookEndpoint',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeleteWebhookEndpointRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.DeleteWebhookEndpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/RotateWebhookSecret',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.RotateWebhookSecretRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.RotateWebhookSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestWebhookEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tocsin.notifications.v1.PreferenceService/TestWebhookEndpoint',
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestWebhookEndpointRequest.SerializeToString,
+            tocsin_dot_notifications_dot_v1_dot_preference__pb2.TestWebhookEndpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PreferenceServiceStub:
-    """A user's preferences. Every user has some: defaults stand until they are changed."""
+    """A user's preferences. Every user has some: defaults stand until they are changed. And where push messages and webhooks
+    go: the browsers of a user, the endpoints of a user or a bank.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,19 +39,81 @@ class PreferenceServiceStub:
     """Answers the user's preferences."""
     UpdatePreferences: _grpc.UnaryUnaryMultiCallable[_preference_pb2.UpdatePreferencesRequest, _preference_pb2.UpdatePreferencesResponse]
     """Replaces the user's preferences (PUT) or changes the fields named (PATCH)."""
+    StartVerification: _grpc.UnaryUnaryMultiCallable[_preference_pb2.StartVerificationRequest, _preference_pb2.StartVerificationResponse]
+    """Sends a code of six digits to the user's e-mail address or phone, as the profile has it. The answer is the same
+    whether there is such an address or not, and whether a message leaves or not. Asked again within a minute it sends
+    nothing and answers the same once more.
+    """
+    ConfirmVerification: _grpc.UnaryUnaryMultiCallable[_preference_pb2.ConfirmVerificationRequest, _preference_pb2.ConfirmVerificationResponse]
+    """Compares the code that the user has typed with the one that was sent. Where it is the same the address is verified,
+    until the bank changes it. A code has five tries.
+    """
+    ListPushSubscriptions: _grpc.UnaryUnaryMultiCallable[_preference_pb2.ListPushSubscriptionsRequest, _preference_pb2.ListPushSubscriptionsResponse]
+    """Lists the browsers that get the user's push messages, newest first, and tells the key that a new one subscribes with."""
+    CreatePushSubscription: _grpc.UnaryUnaryMultiCallable[_preference_pb2.CreatePushSubscriptionRequest, _preference_pb2.CreatePushSubscriptionResponse]
+    """Adds a browser. One that is known already is renewed; who was signed in there before loses it."""
+    DeletePushSubscription: _grpc.UnaryUnaryMultiCallable[_preference_pb2.DeletePushSubscriptionRequest, _preference_pb2.DeletePushSubscriptionResponse]
+    """Removes a browser. What still waits for it is suppressed."""
+    TestPushSubscription: _grpc.UnaryUnaryMultiCallable[_preference_pb2.TestPushSubscriptionRequest, _preference_pb2.TestPushSubscriptionResponse]
+    """Sends a browser a message now, and answers what came of it. Once in five seconds."""
+    ListWebhookEndpoints: _grpc.UnaryUnaryMultiCallable[_preference_pb2.ListWebhookEndpointsRequest, _preference_pb2.ListWebhookEndpointsResponse]
+    """Lists the webhook endpoints of the user, or with a partner's token those of the bank, newest first."""
+    CreateWebhookEndpoint: _grpc.UnaryUnaryMultiCallable[_preference_pb2.CreateWebhookEndpointRequest, _preference_pb2.CreateWebhookEndpointResponse]
+    """Adds a webhook endpoint: a user's gets the alerts that ask for webhooks, a bank's every notification of its kinds."""
+    DeleteWebhookEndpoint: _grpc.UnaryUnaryMultiCallable[_preference_pb2.DeleteWebhookEndpointRequest, _preference_pb2.DeleteWebhookEndpointResponse]
+    """Removes a webhook endpoint. What still waits for it is suppressed."""
+    RotateWebhookSecret: _grpc.UnaryUnaryMultiCallable[_preference_pb2.RotateWebhookSecretRequest, _preference_pb2.RotateWebhookSecretResponse]
+    """Gives a webhook endpoint a new secret. For 24 hours its webhooks are signed with those before it too."""
+    TestWebhookEndpoint: _grpc.UnaryUnaryMultiCallable[_preference_pb2.TestWebhookEndpointRequest, _preference_pb2.TestWebhookEndpointResponse]
+    """Sends a webhook endpoint a `webhook.test` event now, and answers what came of it. Once in five seconds. Where it is
+    answered by 2xx, an endpoint that was disabled is enabled again.
+    """
 
 @_typing.type_check_only
 class PreferenceServiceAsyncStub(PreferenceServiceStub):
-    """A user's preferences. Every user has some: defaults stand until they are changed."""
+    """A user's preferences. Every user has some: defaults stand until they are changed. And where push messages and webhooks
+    go: the browsers of a user, the endpoints of a user or a bank.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPreferences: _aio.UnaryUnaryMultiCallable[_preference_pb2.GetPreferencesRequest, _preference_pb2.GetPreferencesResponse]  # type: ignore[assignment]
     """Answers the user's preferences."""
     UpdatePreferences: _aio.UnaryUnaryMultiCallable[_preference_pb2.UpdatePreferencesRequest, _preference_pb2.UpdatePreferencesResponse]  # type: ignore[assignment]
     """Replaces the user's preferences (PUT) or changes the fields named (PATCH)."""
+    StartVerification: _aio.UnaryUnaryMultiCallable[_preference_pb2.StartVerificationRequest, _preference_pb2.StartVerificationResponse]  # type: ignore[assignment]
+    """Sends a code of six digits to the user's e-mail address or phone, as the profile has it. The answer is the same
+    whether there is such an address or not, and whether a message leaves or not. Asked again within a minute it sends
+    nothing and answers the same once more.
+    """
+    ConfirmVerification: _aio.UnaryUnaryMultiCallable[_preference_pb2.ConfirmVerificationRequest, _preference_pb2.ConfirmVerificationResponse]  # type: ignore[assignment]
+    """Compares the code that the user has typed with the one that was sent. Where it is the same the address is verified,
+    until the bank changes it. A code has five tries.
+    """
+    ListPushSubscriptions: _aio.UnaryUnaryMultiCallable[_preference_pb2.ListPushSubscriptionsRequest, _preference_pb2.ListPushSubscriptionsResponse]  # type: ignore[assignment]
+    """Lists the browsers that get the user's push messages, newest first, and tells the key that a new one subscribes with."""
+    CreatePushSubscription: _aio.UnaryUnaryMultiCallable[_preference_pb2.CreatePushSubscriptionRequest, _preference_pb2.CreatePushSubscriptionResponse]  # type: ignore[assignment]
+    """Adds a browser. One that is known already is renewed; who was signed in there before loses it."""
+    DeletePushSubscription: _aio.UnaryUnaryMultiCallable[_preference_pb2.DeletePushSubscriptionRequest, _preference_pb2.DeletePushSubscriptionResponse]  # type: ignore[assignment]
+    """Removes a browser. What still waits for it is suppressed."""
+    TestPushSubscription: _aio.UnaryUnaryMultiCallable[_preference_pb2.TestPushSubscriptionRequest, _preference_pb2.TestPushSubscriptionResponse]  # type: ignore[assignment]
+    """Sends a browser a message now, and answers what came of it. Once in five seconds."""
+    ListWebhookEndpoints: _aio.UnaryUnaryMultiCallable[_preference_pb2.ListWebhookEndpointsRequest, _preference_pb2.ListWebhookEndpointsResponse]  # type: ignore[assignment]
+    """Lists the webhook endpoints of the user, or with a partner's token those of the bank, newest first."""
+    CreateWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_preference_pb2.CreateWebhookEndpointRequest, _preference_pb2.CreateWebhookEndpointResponse]  # type: ignore[assignment]
+    """Adds a webhook endpoint: a user's gets the alerts that ask for webhooks, a bank's every notification of its kinds."""
+    DeleteWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_preference_pb2.DeleteWebhookEndpointRequest, _preference_pb2.DeleteWebhookEndpointResponse]  # type: ignore[assignment]
+    """Removes a webhook endpoint. What still waits for it is suppressed."""
+    RotateWebhookSecret: _aio.UnaryUnaryMultiCallable[_preference_pb2.RotateWebhookSecretRequest, _preference_pb2.RotateWebhookSecretResponse]  # type: ignore[assignment]
+    """Gives a webhook endpoint a new secret. For 24 hours its webhooks are signed with those before it too."""
+    TestWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_preference_pb2.TestWebhookEndpointRequest, _preference_pb2.TestWebhookEndpointResponse]  # type: ignore[assignment]
+    """Sends a webhook endpoint a `webhook.test` event now, and answers what came of it. Once in five seconds. Where it is
+    answered by 2xx, an endpoint that was disabled is enabled again.
+    """
 
 class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """A user's preferences. Every user has some: defaults stand until they are changed."""
+    """A user's preferences. Every user has some: defaults stand until they are changed. And where push messages and webhooks
+    go: the browsers of a user, the endpoints of a user or a bank.
+    """
 
     @_abc_1.abstractmethod
     def GetPreferences(
@@ -66,5 +130,100 @@ class PreferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_preference_pb2.UpdatePreferencesResponse, _abc.Awaitable[_preference_pb2.UpdatePreferencesResponse]]:
         """Replaces the user's preferences (PUT) or changes the fields named (PATCH)."""
+
+    @_abc_1.abstractmethod
+    def StartVerification(
+        self,
+        request: _preference_pb2.StartVerificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.StartVerificationResponse, _abc.Awaitable[_preference_pb2.StartVerificationResponse]]:
+        """Sends a code of six digits to the user's e-mail address or phone, as the profile has it. The answer is the same
+        whether there is such an address or not, and whether a message leaves or not. Asked again within a minute it sends
+        nothing and answers the same once more.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmVerification(
+        self,
+        request: _preference_pb2.ConfirmVerificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.ConfirmVerificationResponse, _abc.Awaitable[_preference_pb2.ConfirmVerificationResponse]]:
+        """Compares the code that the user has typed with the one that was sent. Where it is the same the address is verified,
+        until the bank changes it. A code has five tries.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPushSubscriptions(
+        self,
+        request: _preference_pb2.ListPushSubscriptionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.ListPushSubscriptionsResponse, _abc.Awaitable[_preference_pb2.ListPushSubscriptionsResponse]]:
+        """Lists the browsers that get the user's push messages, newest first, and tells the key that a new one subscribes with."""
+
+    @_abc_1.abstractmethod
+    def CreatePushSubscription(
+        self,
+        request: _preference_pb2.CreatePushSubscriptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.CreatePushSubscriptionResponse, _abc.Awaitable[_preference_pb2.CreatePushSubscriptionResponse]]:
+        """Adds a browser. One that is known already is renewed; who was signed in there before loses it."""
+
+    @_abc_1.abstractmethod
+    def DeletePushSubscription(
+        self,
+        request: _preference_pb2.DeletePushSubscriptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.DeletePushSubscriptionResponse, _abc.Awaitable[_preference_pb2.DeletePushSubscriptionResponse]]:
+        """Removes a browser. What still waits for it is suppressed."""
+
+    @_abc_1.abstractmethod
+    def TestPushSubscription(
+        self,
+        request: _preference_pb2.TestPushSubscriptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.TestPushSubscriptionResponse, _abc.Awaitable[_preference_pb2.TestPushSubscriptionResponse]]:
+        """Sends a browser a message now, and answers what came of it. Once in five seconds."""
+
+    @_abc_1.abstractmethod
+    def ListWebhookEndpoints(
+        self,
+        request: _preference_pb2.ListWebhookEndpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.ListWebhookEndpointsResponse, _abc.Awaitable[_preference_pb2.ListWebhookEndpointsResponse]]:
+        """Lists the webhook endpoints of the user, or with a partner's token those of the bank, newest first."""
+
+    @_abc_1.abstractmethod
+    def CreateWebhookEndpoint(
+        self,
+        request: _preference_pb2.CreateWebhookEndpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.CreateWebhookEndpointResponse, _abc.Awaitable[_preference_pb2.CreateWebhookEndpointResponse]]:
+        """Adds a webhook endpoint: a user's gets the alerts that ask for webhooks, a bank's every notification of its kinds."""
+
+    @_abc_1.abstractmethod
+    def DeleteWebhookEndpoint(
+        self,
+        request: _preference_pb2.DeleteWebhookEndpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.DeleteWebhookEndpointResponse, _abc.Awaitable[_preference_pb2.DeleteWebhookEndpointResponse]]:
+        """Removes a webhook endpoint. What still waits for it is suppressed."""
+
+    @_abc_1.abstractmethod
+    def RotateWebhookSecret(
+        self,
+        request: _preference_pb2.RotateWebhookSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.RotateWebhookSecretResponse, _abc.Awaitable[_preference_pb2.RotateWebhookSecretResponse]]:
+        """Gives a webhook endpoint a new secret. For 24 hours its webhooks are signed with those before it too."""
+
+    @_abc_1.abstractmethod
+    def TestWebhookEndpoint(
+        self,
+        request: _preference_pb2.TestWebhookEndpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_preference_pb2.TestWebhookEndpointResponse, _abc.Awaitable[_preference_pb2.TestWebhookEndpointResponse]]:
+        """Sends a webhook endpoint a `webhook.test` event now, and answers what came of it. Once in five seconds. Where it is
+        answered by 2xx, an endpoint that was disabled is enabled again.
+        """
 
 def add_PreferenceServiceServicer_to_server(servicer: PreferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
