@@ -205,7 +205,23 @@ def test_firings_of_a_span_are_published_again(operator: Run, services: Services
     assert services.asked == [evaluation_pb2.RepublishFiringsRequest(partner_id=7, since=at(9), until=at(10))]
 
 
-@pytest.mark.parametrize("since", ["yesterday", "2025-11-03T09:00", "2025-13-01T00:00Z", "3w"])
+def test_a_banks_profiles_are_published_again_page_by_page(operator: Run, services: Services) -> None:
+    pages = {0: (20_000, 41), 41: (5, None)}
+
+    def page(request: evaluation_pb2.RepublishProfilesRequest) -> evaluation_pb2.RepublishProfilesResponse:
+        published, last = pages[request.after_user_id]
+        return evaluation_pb2.RepublishProfilesResponse(published=published, last_user_id=last)
+
+    services.answers["RepublishProfiles"] = page
+    result = operator("replay", "--profiles", "--partner", "7")
+    assert result.stdout.strip() == "20005 profiles published again"
+    assert [each.partner_id for each in services.asked] == [7, 7]
+    assert operator("replay", "--profiles").exit_code == 2
+    assert operator("replay", "--profiles", "--partner", "7", "--since", "1h").exit_code == 2
+    assert operator("replay").exit_code == 2
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2025-11-03T09:00", "2025-13-01T00:00Z", "3w", "999999d"])
 def test_an_instant_that_is_none_is_refused(operator: Run, services: Services, since: str) -> None:
     assert operator("replay", "--since", since).exit_code == 2
     assert services.asked == []

@@ -195,6 +195,8 @@ def test_an_alert_is_read_as_rest_takes_it(bank: Run, services: Services, tmp_pa
         ("--alert-json", "bad.json"),
         ("--alert-json", "other.json"),
         ("--over", "5", "--since", "yesterday"),
+        ("--merchant", "a", "--on-crossing"),
+        ("--merchant", "a", "--account", "11"),
     ],
 )
 def test_what_is_no_alert_or_several_is_refused_before_anything_is_asked(

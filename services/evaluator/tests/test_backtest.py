@@ -1,14 +1,18 @@
 """What an alert would have told in the past: the kinds' own expressions over history, deduplicated as live ones are."""
 
+import asyncio
 import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
 
 from tocsin_evaluator.model.alerts import (
     AccountThreshold,
@@ -35,7 +39,7 @@ from tocsin_evaluator.model.words import (
 from tocsin_evaluator.store.reading import TookTooLong, read_only
 from tocsin_kit.clock import SteppedClock
 
-from .support import PARTNER, USER, Bench, account, bill, budget, goal, profile, transaction, wish
+from .support import PARTNER, USER, Bench, account, bill, budget, goal, profile, transaction, until_waiting, wish
 
 LOW = AccountThreshold(1, Decimal(500), "USD", Direction.BELOW, Repeat.WHILE_TRUE)
 CROSSING = AccountThreshold(1, Decimal(500), "USD", Direction.BELOW, Repeat.ON_CROSSING)
@@ -394,3 +398,29 @@ async def test_a_real_account_would_have_been_told_on_the_days_its_file_shows(
 def _until(file: Path, last: str) -> Sequence[dict[str, str]]:
     with file.open(encoding="utf-8", newline="") as opened:
         return [row for row in csv.DictReader(opened) if row["date"] <= last]
+
+
+async def test_no_more_than_two_run_at_once(bench: Bench, clock: SteppedClock) -> None:
+    """A third waits for its turn: facts and sweeps need the other connections."""
+    await bench.put(account(1, "100", clock.now()))
+    async with bench.engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE"))
+        asked = [asyncio.create_task(bench.backtest(LOW, clock.now() - timedelta(days=9))) for _ in range(5)]
+        await until_waiting(bench.engine, 2)
+        pool = cast(QueuePool, bench.engine.pool)
+        assert pool.checkedout() == 3, "the lock's own, and two that wait for it"
+    assert all(each.true == 1 for each in await asyncio.gather(*asked))
+
+
+async def test_a_hold_of_long_ago_was_told_then(bench: Bench, clock: SteppedClock) -> None:
+    """The bank's link has no limit of days: a car hire's hold is booked after weeks."""
+    now = clock.now()
+    hold = transaction(1, "-500", now - timedelta(days=32), now, status=TransactionStatus.PENDING)
+    await bench.put(hold, backfill=True)
+    booked = transaction(2, "-480", now - timedelta(days=15), now, pending_transaction_id=1)
+    await bench.put(booked, backfill=True)
+    over = TransactionLimit(Decimal("100"), "USD", None, MoneyFlow.ANY)
+    for days, told in ((20, 0), (40, 1)):
+        found = await bench.backtest(over, now - timedelta(days=days))
+        assert found.fired == told, days
+        assert found.reasons == {Reason.ALREADY_SENT: 1}, days

@@ -152,11 +152,12 @@ async def test_a_crossing_that_comes_back_while_it_is_told_is_told_again_the_nex
     assert len(await bench.keys()) == before + 1
 
 
-@pytest.mark.parametrize("evaluate", [_run_bills, _evaluate_alert, _evaluate_user, _finish_edit])
+@pytest.mark.parametrize("evaluate", [_run_bills, _evaluate_alert, _evaluate_user])
 async def test_a_bill_that_is_paid_while_its_evaluation_waits_does_not_fire(
     make_bench: MakeBench, clock: SteppedClock, evaluate: Evaluate
 ) -> None:
-    """Nor does one that is put off; the day that is told is the one of after the wait."""
+    """Nor does one that is put off; the day that is told is the one of after the wait. An edit's evaluation keeps bills
+    from coming in meanwhile."""
     bench, other = await make_bench(), await make_bench()
     await bench.put(bill(1, DUE, clock.now(), recurrence=Recurrence.NONE))
     made = await bench.create(UpcomingBill(1, 3))
@@ -198,3 +199,26 @@ async def test_a_purchase_on_its_way_in_while_its_alert_is_created_is_told(
     await other.person.finish_edits()
     assert await bench.keys(first) == ["1:purchase:1"]
     assert await bench.keys(second) == ["1:purchase:1"]
+
+
+async def test_a_bill_on_its_way_in_while_its_alert_is_created_is_told(
+    make_bench: MakeBench, clock: SteppedClock
+) -> None:
+    """No sweep looks at bills and the day's run has been: the new alert's evaluation waits for what comes in."""
+    bench, other = await make_bench(), await make_bench()
+    today = clock.now().date()
+    first = await bench.create(UpcomingBill(1, 3))
+    await bench.bills()
+    async with held(bench.engine, "alerts", first.id):
+        posting = asyncio.create_task(bench.put(bill(1, today, clock.now())))
+        await until_waiting(bench.engine)
+        creating = asyncio.create_task(other.create(UpcomingBill(1, 3)))
+        waiting = asyncio.create_task(until_waiting(bench.engine, 2))
+        await asyncio.wait({creating, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    await posting
+    second = await creating
+    waiting.cancel()
+    await other.person.finish_edits()
+    await bench.bills()
+    assert await bench.keys(first) == [f"1:due:{today}"]
+    assert await bench.keys(second) == [f"1:due:{today}"]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
-from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
 
 from tocsin.alerts.v1 import alert_pb2, alert_pb2_grpc
@@ -45,8 +45,28 @@ def ask(
 
 
 def print_json(message: Message) -> None:
-    """An answer as JSON, with every field of it."""
-    typer.echo(MessageToJson(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True))
+    """An answer as JSON with every field of it, enum values in REST's words."""
+    values = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    typer.echo(json.dumps(_with_words(values, message.DESCRIPTOR), indent=2, ensure_ascii=False))
+
+
+def _with_words(values: Any, descriptor: Any) -> Any:
+    """Enum values by REST's words: THRESHOLD_DIRECTION_BELOW is `below`."""
+    if isinstance(values, list):
+        return [_with_words(each, descriptor) for each in values]
+    if not isinstance(values, dict):
+        return values
+    known = dict(values)
+    for field in descriptor.fields:
+        value = known.get(field.name)
+        if field.enum_type is not None:
+            prefix = field.enum_type.values[0].name.removesuffix("UNSPECIFIED")
+            names = value if isinstance(value, list) else [value]
+            words = [each.removeprefix(prefix).lower() if isinstance(each, str) else each for each in names]
+            known[field.name] = words if isinstance(value, list) else words[0]
+        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            known[field.name] = _with_words(value, field.message_type)
+    return {name: value for name, value in known.items() if name in values}
 
 
 def alert_from(text: str) -> alert_pb2.Alert:

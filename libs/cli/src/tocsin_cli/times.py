@@ -28,7 +28,10 @@ def span(text: str) -> timedelta:
 def instant(text: str) -> datetime:
     """`2025-11-01T10:00Z`, with any offset, or a span: that long ago. Raises typer.BadParameter."""
     if re.fullmatch(r"[0-9]+[smhd]", text):
-        return now() - span(text)
+        try:
+            return now() - span(text)
+        except OverflowError:
+            raise typer.BadParameter(f"{text!r} is before the calendar begins") from None
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

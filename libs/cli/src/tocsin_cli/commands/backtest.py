@@ -71,6 +71,10 @@ def run(
 
     For example: tocsin backtest --user 1 --account 11 --below 500 --since 365d
     """
+    if on_crossing and below is None and above is None:
+        raise typer.BadParameter("--on-crossing goes with --below and --above")
+    if account is not None and below is None and above is None and over is None:
+        raise typer.BadParameter("--account goes with --below, --above and --over")
     request = alert_pb2.BacktestAlertRequest()
     if alert_id is not None:
         request.alert_id = alert_id

@@ -33,7 +33,7 @@ from tocsin_kit.rpc.stages.validation import Validation
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _BACKTEST = timedelta(days=90)
-_LONGEST_BACKTEST = timedelta(days=732)
+_LONGEST_BACKTEST = timedelta(days=731)
 
 
 class AlertServicer(alert_pb2_grpc.AlertServiceServicer):

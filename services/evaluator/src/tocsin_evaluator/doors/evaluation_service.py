@@ -107,8 +107,9 @@ class EvaluationServicer(evaluation_pb2_grpc.EvaluationServiceServicer):
         self, request: evaluation_pb2.RepublishProfilesRequest, context: Context
     ) -> evaluation_pb2.RepublishProfilesResponse:
         """Publish what was told of people again, under message ids of their own."""
-        published = await self._profiles.tell(request.partner_id, list(request.parts) or range(PARTS))
-        return evaluation_pb2.RepublishProfilesResponse(published=published)
+        after = request.after_user_id if request.HasField("after_user_id") else -(2**63)
+        told = await self._profiles.tell(request.partner_id, list(request.parts) or range(PARTS), after)
+        return evaluation_pb2.RepublishProfilesResponse(published=told.profiles, last_user_id=told.after)
 
     async def GetEvaluationLedger(
         self, request: evaluation_pb2.GetEvaluationLedgerRequest, context: Context

@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID
 
+from tocsin_evaluator.model.words import KindName, Way
 from tocsin_evaluator.store.ledger import Place
 from tocsin_kit.rpc.errors import TocsinError, invalid_field
 
@@ -63,9 +64,9 @@ def ledger_place(token: str) -> Place | None:
     if not token:
         return None
     match _read(token):
-        case [str(minute), str(kind), str(way)] if "\0" not in kind + way:
+        case [str(minute), str(kind), str(way)]:
             try:
-                return datetime.fromisoformat(minute).astimezone(UTC), kind, way
+                return datetime.fromisoformat(minute).astimezone(UTC), KindName(kind).value, Way(way).value
             except (ValueError, OverflowError):
                 raise _refused() from None
     raise _refused()

@@ -54,9 +54,9 @@ from tocsin_evaluator.store.tables import alerts, people
 #: How long a backtest may take (evaluation page, "Before and after"), waiting for its turn included.
 LONGEST = timedelta(seconds=5)
 #: How many run at once in a replica: each holds one of the connections that facts and sweeps need too.
-_AT_ONCE = 2
-#: How many rows are held at once.
-_AT_ONCE = 1000
+_TURNS = 2
+#: How many rows are walked over between two looks at other work: 2 ms.
+_ROWS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Backtest:
     engine: AsyncEngine
     registry: Registry
     longest: timedelta = LONGEST
-    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE), init=False, repr=False)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_TURNS), init=False, repr=False)
 
     async def of_wish(self, partner_id: int, user_id: int, wish: Wish, window: Window) -> Backtested:
         """An alert that nobody saves. Raises TookTooLong."""
@@ -109,7 +109,7 @@ class Backtest:
         await plan_for_the_numbers_at_hand(connection)
         walk = Deduplication(kind, window)
         async with connection.stream(backtest_statement(kind, history), parameters) as rows:
-            async for part in rows.partitions(_AT_ONCE):
+            async for part in rows.partitions(_ROWS_AT_ONCE):
                 for row in part:
                     walk.take(_hit(row))
         return walk.result(history.notes)

@@ -54,8 +54,8 @@ class PersonEvaluation:
         where = {"of_partner": partner_id, "of_alert": alert_id}
 
         async def work(connection: AsyncConnection) -> dict[KindName, Tally]:
-            if self.registry.by_name[kind].is_event:
-                await alerts.wait_for_purchases(connection, partner_id, alert_id)
+            if not self.registry.by_name[kind].is_swept:
+                await alerts.wait_for_facts(connection, partner_id, alert_id)
             if not await alerts.lock_to_evaluate(connection, partner_id, alert_id):
                 return {}
             tally = await fire_in(connection, self.registry.by_name[kind], Scope.ALERT, moment, where)

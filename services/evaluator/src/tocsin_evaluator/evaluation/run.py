@@ -135,8 +135,7 @@ async def fire_in(
 ) -> Tally:
     """Evaluate the alerts of a kind in a scope: the three statements. `where` holds the scope's parameters."""
     parameters = {**moment.parameters(), **where}
-    if moment.own_traces:
-        await plan_for_the_numbers_at_hand(connection)
+    await plan_for_the_numbers_at_hand(connection)
     scanned = (await scan(connection, [kind], scope, parameters))[kind.name]
     fired = 0
     if scanned.chosen:

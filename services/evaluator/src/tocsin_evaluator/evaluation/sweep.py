@@ -25,6 +25,7 @@ from tocsin_evaluator.model.words import CLASS_OF, Way
 from tocsin_evaluator.store import budgets, slices
 from tocsin_evaluator.store.budgets import Derived
 from tocsin_evaluator.store.people import known
+from tocsin_evaluator.store.planning import plan_for_the_numbers_at_hand
 from tocsin_evaluator.store.slices import Progress, Slice
 from tocsin_kit.clock import Clock, Wake
 from tocsin_kit.halves import in_halves
@@ -150,6 +151,7 @@ class Sweep:
 
 
 async def _sum_anew(connection: AsyncConnection, turned: Sequence[Derived], now: datetime) -> None:
+    await plan_for_the_numbers_at_hand(connection)
     people = await known(connection, {(each.partner_id, each.user_id) for each in turned})
     locked = await budgets.lock(connection, [each.key for each in turned])
     await derive(connection, locked, people, now)

@@ -9,6 +9,7 @@ from tocsin_evaluator.facts.derived import derive
 from tocsin_evaluator.store import purchases
 from tocsin_evaluator.store.budgets import lock
 from tocsin_evaluator.store.people import known, one_at_a_time
+from tocsin_evaluator.store.planning import plan_for_the_numbers_at_hand
 from tocsin_evaluator.store.tables import accounts, bills, budgets, goals, transactions
 from tocsin_evaluator.store.upserts import Key, owners, remove
 from tocsin_kit.postgres.engine import in_transaction
@@ -22,6 +23,7 @@ async def delete_facts(engine: AsyncEngine, partner_id: int, facts: Sequence[tup
 
     async def work(connection: AsyncConnection) -> None:
         """In the lock order."""
+        await plan_for_the_numbers_at_hand(connection)
         await one_at_a_time(connection, await owners(connection, transactions, of("transactions")))
         await remove(connection, accounts, of("accounts"))
         await remove(connection, goals, of("goals"))

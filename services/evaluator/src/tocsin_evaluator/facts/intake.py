@@ -96,8 +96,9 @@ class _Step:
 
     async def run(self) -> None:
         """Everything, in the lock order."""
-        spending = [*self._of(Transaction), *self._of(Budget)]
-        self._people = await enter(self._connection, _users_of(self._arrivals.values()), _users_of(spending))
+        # Those of whom an edit's evaluation may be waiting to see what comes, or whose facts find each other.
+        awaited = [*self._of(Transaction), *self._of(Budget), *self._of(Bill)]
+        self._people = await enter(self._connection, _users_of(self._arrivals.values()), _users_of(awaited))
         await self._take_profiles()
         await self._take_accounts()
         await self._take_goals()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -19,8 +19,18 @@ from tocsin_kit.sealing import CannotOpen, Seals
 
 #: Younger events may still be on their way.
 SETTLED_AFTER = timedelta(minutes=2)
+#: How many are told in one call.
+MOST = 20_000
 _AT_ONCE = 500
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Told:
+    """How many were told, and the last user looked at where there are more."""
+
+    profiles: int
+    after: int | None
 
 
 @dataclass(frozen=True)
@@ -37,25 +47,36 @@ class ProfilesAgain:
         async with self.engine.connect() as connection:
             return await profile_copies.sums(connection, partner_id)
 
-    async def tell(self, partner_id: int, parts: Sequence[int]) -> int:
-        """Tell the profiles of some parts of a partner's users again, as far as copies are kept; answers how many."""
-        total, after = 0, -(2**63)
-        while True:
-            some = partial(self._some, partner_id=partner_id, parts=parts, after=after)
-            done, after, told = await in_transaction(self.engine, some)
+    async def tell(self, partner_id: int, parts: Sequence[int], after: int) -> Told:
+        """Tell the profiles of some parts of a partner's users again, as far as copies are kept, from the user beyond
+        `after` on; MOST of them at most."""
+        now = self.clock.now()
+        # Each time under ids of their own, or the broker would take them for repeats.
+        number = int(now.timestamp() * 1_000_000)
+        total = unreadable = 0
+        while total + unreadable < MOST:
+            some = partial(self._some, partner_id=partner_id, parts=parts, after=after, now=now, number=number)
+            read, after, told = await in_transaction(self.engine, some)
             self.outbox.wrote_all(told)
-            total += len(told)
-            if done < _AT_ONCE:
-                return total
+            total, unreadable = total + len(told), unreadable + read - len(told)
+            if read < _AT_ONCE:
+                break
+        if unreadable:
+            _log.error("profile_copies_cannot_be_opened", partner_id=partner_id, copies=unreadable)
+        return Told(total, None if read < _AT_ONCE else after)
 
     async def _some(
-        self, connection: AsyncConnection, partner_id: int, parts: Sequence[int], after: int
+        self,
+        connection: AsyncConnection,
+        *,
+        partner_id: int,
+        parts: Sequence[int],
+        after: int,
+        now: datetime,
+        number: int,
     ) -> tuple[int, int, list[Outgoing]]:
         """How many copies were read, up to which user, and what is told."""
-        now = self.clock.now()
         copies = await profile_copies.of_parts(connection, partner_id, parts, now - SETTLED_AFTER, after, _AT_ONCE)
-        # Each time under an id of its own, or the broker would take it for a repeat.
-        number = int(now.timestamp() * 1_000_000)
         told = [message for each in copies if (message := self._message(each, number)) is not None]
         await self.outbox.add(connection, told, now)
         return len(copies), copies[-1].user_id if copies else after, told
@@ -64,6 +85,5 @@ class ProfilesAgain:
         try:
             payload = self.seals.open(copy.sealed, copy.name)
         except CannotOpen:
-            _log.error("profile_copy_cannot_be_opened", partner_id=copy.partner_id)
             return None
         return Outgoing("user", PROFILES_SUBJECT, f"{copy.name}:{number}", payload)

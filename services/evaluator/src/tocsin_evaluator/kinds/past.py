@@ -15,7 +15,9 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
+    FromClause,
     Subquery,
+    and_,
     bindparam,
     cast,
     func,
@@ -138,15 +140,19 @@ BALANCES = History(
 
 
 def purchases() -> Subquery:
-    """A user's transactions as they are now, by transactions_by_user."""
+    """A user's transactions as they are now, by transactions_by_user, with their holds from before."""
     partner, user, _ = owner()
-    t = transactions
+    t, posted = transactions, transactions.alias("posted")
     reach = bindparam("reach", type_=Instant)
-    return (
-        select(t, t.c.posted_at.label("at"), t.c.id.label("number"))
-        .where(t.c.partner_id == partner, t.c.user_id == user, t.c.posted_at >= reach, t.c.posted_at <= until())
-        .subquery("f")
-    )
+
+    def in_reach(of: FromClause) -> ColumnElement[bool]:
+        return and_(of.c.partner_id == partner, of.c.user_id == user, of.c.posted_at.between(reach, until()))
+
+    # A hold that the bank has linked may be older than any window's reach, and was told then; by primary key.
+    held = select(posted.c.other_form_id).where(in_reach(posted), posted.c.other_form_id.is_not(None))
+    earlier = and_(t.c.partner_id == partner, t.c.user_id == user, t.c.posted_at < reach, t.c.id.in_(held))
+    rows = (t, t.c.posted_at.label("at"), t.c.id.label("number"))
+    return union_all(select(*rows).where(in_reach(t)), select(*rows).where(earlier)).subquery("f")
 
 
 def _reach(past: Past) -> dict[str, object]:

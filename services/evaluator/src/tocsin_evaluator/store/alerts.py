@@ -210,8 +210,9 @@ WHERE partner_id = :partner_id AND id = :alert_id
 """)
 
 
-async def wait_for_purchases(connection: AsyncConnection, partner_id: int, alert_id: int) -> None:
-    """Wait for purchases of the alert's user that are on their way in and may not have seen it; keep others out."""
+async def wait_for_facts(connection: AsyncConnection, partner_id: int, alert_id: int) -> None:
+    """Wait for purchases and bills of the alert's user that are on their way in and may not have seen it; keep others
+    out. What a sweep looks at is found by the next one."""
     await connection.execute(_WAIT_FOR_FACTS, {"partner_id": partner_id, "alert_id": alert_id})
 
 

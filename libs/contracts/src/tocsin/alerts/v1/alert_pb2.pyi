@@ -1405,7 +1405,9 @@ Global___NotFiredCount: _TypeAlias = NotFiredCount  # noqa: Y015
 
 @_typing.final
 class BacktestAlertResponse(_message.Message):
-    """What an alert would have told. The alert is taken as new at the window's start: armed, without a cooldown."""
+    """What an alert would have told. The alert is taken as though it had stood before the
+    window: what was true or told by then is not told again, and nothing else keeps it quiet when the window begins.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -552,8 +552,11 @@ class RepublishProfilesRequest(_message.Message):
 
     PARTNER_ID_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    AFTER_USER_ID_FIELD_NUMBER: _builtins.int
     partner_id: _builtins.int
     """The bank."""
+    after_user_id: _builtins.int
+    """Only users with ids beyond this one. Default: all; then the answer's `last_user_id`, to go on."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Which parts of its people, each the lowest byte of their user ids. Default: all."""
@@ -563,12 +566,15 @@ class RepublishProfilesRequest(_message.Message):
         *,
         partner_id: _builtins.int = ...,
         parts: _abc.Iterable[_builtins.int] | None = ...,
+        after_user_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_user_id", b"_after_user_id", "after_user_id", b"after_user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_id", b"partner_id", "parts", b"parts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_user_id", b"_after_user_id", "after_user_id", b"after_user_id", "partner_id", b"partner_id", "parts", b"parts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__after_user_id: _TypeAlias = _typing.Literal["after_user_id"]  # noqa: Y015
+    _WhichOneofArgType__after_user_id: _TypeAlias = _typing.Literal["_after_user_id", b"_after_user_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_user_id) -> _WhichOneofReturnType__after_user_id | None: ...
 
 Global___RepublishProfilesRequest: _TypeAlias = RepublishProfilesRequest  # noqa: Y015
 
@@ -579,17 +585,23 @@ class RepublishProfilesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PUBLISHED_FIELD_NUMBER: _builtins.int
+    LAST_USER_ID_FIELD_NUMBER: _builtins.int
     published: _builtins.int
-    """How many profiles were handed to the outbox."""
+    """How many profiles were handed to the outbox, 20,000 at most."""
+    last_user_id: _builtins.int
+    """The last user looked at, where there are more; not set at the end."""
     def __init__(
         self,
         *,
         published: _builtins.int = ...,
+        last_user_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_user_id", b"_last_user_id", "last_user_id", b"last_user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["published", b"published"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_user_id", b"_last_user_id", "last_user_id", b"last_user_id", "published", b"published"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__last_user_id: _TypeAlias = _typing.Literal["last_user_id"]  # noqa: Y015
+    _WhichOneofArgType__last_user_id: _TypeAlias = _typing.Literal["_last_user_id", b"_last_user_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_user_id) -> _WhichOneofReturnType__last_user_id | None: ...
 
 Global___RepublishProfilesResponse: _TypeAlias = RepublishProfilesResponse  # noqa: Y015

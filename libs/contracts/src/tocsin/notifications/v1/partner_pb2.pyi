@@ -48,7 +48,7 @@ class PartnerSettings(_message.Message):
 
     @_builtins.property
     def countries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Countries text messages may go to, ISO 3166-1 alpha-2. Default empty: every country."""
+        """Countries that codes may go to by text message, ISO 3166-1 alpha-2. Default empty: every country."""
 
     def __init__(
         self,
