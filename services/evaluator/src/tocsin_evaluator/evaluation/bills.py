@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -57,8 +56,7 @@ class BillsRun:
         now = self.clock.now()
         async with self.engine.connect() as connection:
             due = []
-            for zone in sorted(await bill_days.zones(connection)):
-                local = now.astimezone(ZoneInfo(zone))
+            for zone, local in await bill_days.local_times(connection, now):
                 if local.time() >= MORNING and not await bill_days.is_done(connection, zone, local.date()):
                     due.append((zone, local.date()))
         return due

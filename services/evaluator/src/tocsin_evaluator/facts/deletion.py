@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tocsin_evaluator.facts.derived import derive
 from tocsin_evaluator.store import purchases
+from tocsin_evaluator.store.alerts import forget_versions
 from tocsin_evaluator.store.budgets import lock
 from tocsin_evaluator.store.people import known, one_at_a_time
 from tocsin_evaluator.store.planning import plan_for_the_numbers_at_hand
@@ -30,6 +31,7 @@ async def delete_facts(engine: AsyncEngine, partner_id: int, facts: Sequence[tup
         spenders = await _remove_transactions(connection, of("transactions"))
         await _remove_budgets(connection, of("budgets"), spenders, at)
         await remove(connection, bills, of("bills"))
+        await forget_versions(connection, of("accounts"))
 
     await in_transaction(engine, work)
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tocsin_evaluator.evaluation.run import Moment, fire_arrived
 from tocsin_evaluator.evaluation.touched import Touch, Touched
 from tocsin_evaluator.facts.derived import Affected
-from tocsin_evaluator.facts.merging import ANOTHERS, merged
+from tocsin_evaluator.facts.merging import ANOTHERS, contested, merged
 from tocsin_evaluator.facts.pairing import pair_forms
 from tocsin_evaluator.facts.stored import account_row, goal_row, person_row, transaction_row, zone_of
 from tocsin_evaluator.facts.taking_bills import take_bills
@@ -40,7 +40,7 @@ from tocsin_evaluator.store.people import Known, enter
 from tocsin_evaluator.store.profile_copies import Copy
 from tocsin_evaluator.store.rows import TransactionRow
 from tocsin_evaluator.store.tables import accounts, bills, budgets, goals, transactions
-from tocsin_evaluator.store.upserts import Key, Put, Row, lock, put
+from tocsin_evaluator.store.upserts import Key, Put, Row, lock, owner_by_key, put
 from tocsin_kit.messaging.publisher import Outgoing
 from tocsin_kit.postgres.outbox import Outbox
 from tocsin_kit.sealing import Seals
@@ -48,6 +48,14 @@ from tocsin_kit.sealing import Seals
 #: Encodes a profile with its version for the dispatcher.
 EncodeProfile = Callable[[Profile, int], bytes]
 PROFILES_SUBJECT = "tocsin.profiles"
+#: The facts whose ids may be claimed by several users.
+_OWNED = {
+    FactKind.ACCOUNT: accounts,
+    FactKind.GOAL: goals,
+    FactKind.TRANSACTION: transactions,
+    FactKind.BUDGET: budgets,
+    FactKind.BILL: bills,
+}
 
 
 @dataclass
@@ -72,7 +80,7 @@ class Intake:
 
     async def take_in(self, connection: AsyncConnection, arrivals: Sequence[Arrival], at: datetime) -> Taken:
         """Write the batch and fire. Raises what PostgreSQL raises for data that cannot be stored."""
-        batch = merged(arrivals)
+        batch = merged(arrivals, await _owners(connection, contested(arrivals)))
         step = _Step(connection, batch.arrivals, at, self)
         await step.run()
         refused = {position: ANOTHERS for position, each in enumerate(arrivals) if key_of(each.fact) in step.foreign}
@@ -227,7 +235,7 @@ class _Step:
         self._note_foreign(arrivals, spent.done)
         self._touched.add_written(budgets, arrivals, spent.done.versions)
         for key, each in spent.changed.items():
-            cause = self._affected.touches.get((each.partner_id, each.user_id))
+            cause = self._affected.cause_of(each)
             if cause is not None:  # else only the budget itself came, which is noted
                 self._touched.add(budgets, key, cause)
 
@@ -239,6 +247,16 @@ class _Step:
         for each in due.of_movers:
             self._touched.add(bills, each.key, self._moved[each.owner])
         self._touched.add_written(bills, arrivals, due.done.versions)
+
+
+async def _owners(connection: AsyncConnection, keys: Iterable[FactKey]) -> dict[FactKey, int]:
+    """Whose the stored ones of these facts are."""
+    wanted, found = list(keys), dict[FactKey, int]()
+    for kind, table in _OWNED.items():
+        mine = {(key.partner_id, key.id) for key in wanted if key.kind is kind}
+        stored = await owner_by_key(connection, table, mine)
+        found |= {FactKey(partner_id, kind, id_): user for (partner_id, id_), user in stored.items()}
+    return found
 
 
 def _users_of(arrivals: Iterable[Arrival]) -> set[Key]:

@@ -1,6 +1,6 @@
 """One batch brings each fact at most once to SQL: the newest by `as_of` wins, of equals the last."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tocsin_evaluator.model.facts import Arrival, FactKey, Refused, key_of
@@ -17,17 +17,24 @@ class Merged:
     refused: dict[int, Refused]
 
 
-def merged(arrivals: Sequence[Arrival]) -> Merged:
-    """Merge a batch; positions name its items."""
+def contested(arrivals: Sequence[Arrival]) -> set[FactKey]:
+    """The ids that the batch itself gives to several users."""
+    first: dict[FactKey, int] = {}
+    return {
+        key for each in arrivals if first.setdefault(key := key_of(each.fact), each.fact.user_id) != each.fact.user_id
+    }
+
+
+def merged(arrivals: Sequence[Arrival], owners: Mapping[FactKey, int]) -> Merged:
+    """Merge a batch; positions name its items. A contested id is its stored owner's (`owners`), or the first one's."""
     kept: dict[FactKey, Arrival] = {}
     refused: dict[int, Refused] = {}
     for position, arrival in enumerate(arrivals):
         key = key_of(arrival.fact)
         before = kept.get(key)
-        if before is None:
-            kept[key] = arrival
-        elif before.fact.user_id != arrival.fact.user_id:
+        owner = owners.get(key, arrival.fact.user_id if before is None else before.fact.user_id)
+        if owner != arrival.fact.user_id:
             refused[position] = ANOTHERS
-        elif arrival.fact.as_of >= before.fact.as_of:
+        elif before is None or arrival.fact.as_of >= before.fact.as_of:
             kept[key] = arrival
     return Merged(kept, refused)

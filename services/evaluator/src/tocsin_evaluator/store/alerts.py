@@ -1,5 +1,6 @@
 """Alerts as rows. Every statement about a user's alert names the partner and the user: another's does not exist."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from tocsin_evaluator.model.alerts import Wish
 from tocsin_evaluator.model.words import AfterEdit, Channel, KindName
 from tocsin_evaluator.store.columns import columns_of, condition_of
 from tocsin_evaluator.store.tables import LIVE, alerts
+from tocsin_evaluator.store.upserts import key_arrays
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,24 @@ WHERE evaluate_after_edit IS NOT NULL AND updated_at < :before ORDER BY updated_
 
 def _by_key(partner_id: int, alert_id: int) -> ColumnElement[bool]:
     return and_(alerts.c.partner_id == partner_id, alerts.c.id == alert_id)
+
+
+# alerts_by_subject, then the primary key: locked in order, after the facts.
+_FORGET_VERSIONS = text("""
+WITH mine AS (
+  SELECT a.partner_id, a.id
+  FROM unnest(CAST(:partner_ids AS bigint[]), CAST(:ids AS bigint[])) AS gone(partner_id, id)
+  JOIN alerts a ON a.partner_id = gone.partner_id AND a.kind = 'account_threshold' AND a.subject_id = gone.id
+  WHERE a.active AND a.deleted_at IS NULL AND a.seen_version > 0
+  ORDER BY a.partner_id, a.id FOR NO KEY UPDATE OF a
+)
+UPDATE alerts SET seen_version = 0 FROM mine WHERE alerts.partner_id = mine.partner_id AND alerts.id = mine.id
+""")
+
+
+async def forget_versions(connection: AsyncConnection, accounts: Iterable[tuple[int, int]]) -> None:
+    """Forget which versions of deleted accounts were seen: one that comes again begins at the first."""
+    await connection.execute(_FORGET_VERSIONS, key_arrays(accounts))
 
 
 # By primary key; the lock of `people.one_at_a_time`, which comes before an alert's own in every transaction.

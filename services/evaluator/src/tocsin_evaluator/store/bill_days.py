@@ -14,7 +14,8 @@ WITH RECURSIVE zones AS (
   SELECT (SELECT p.time_zone FROM people p WHERE p.time_zone > z.time_zone ORDER BY p.time_zone LIMIT 1)
   FROM zones z WHERE z.time_zone IS NOT NULL
 )
-SELECT time_zone FROM zones WHERE time_zone IS NOT NULL
+SELECT time_zone, timezone(time_zone, CAST(:at AS timestamptz))
+FROM (SELECT time_zone FROM zones WHERE time_zone IS NOT NULL UNION SELECT 'UTC') AS lived_in ORDER BY time_zone
 """)
 
 _CLAIM = text("""
@@ -25,9 +26,13 @@ ON CONFLICT DO NOTHING
 _IS_DONE = text("SELECT EXISTS (SELECT 1 FROM bill_days WHERE zone = :zone AND local_date = :local_date)")
 
 
-async def zones(connection: AsyncConnection) -> set[str]:
-    """Every zone somebody lives in; UTC too, where people without a profile are."""
-    return {"UTC", *(await connection.execute(_ZONES)).scalars()}
+async def local_times(connection: AsyncConnection, at: datetime) -> list[tuple[str, datetime]]:
+    """Every zone somebody lives in with what its clocks show, and UTC, where people without a profile are.
+
+    The database's word counts, for the condition goes by it: a program's own collection of clock changes may be of
+    another year.
+    """
+    return [(zone, local) for zone, local in await connection.execute(_ZONES, {"at": at})]
 
 
 async def is_done(connection: AsyncConnection, zone: str, local_date: date) -> bool:

@@ -175,6 +175,14 @@ async def lock(connection: AsyncConnection, table: Table, keys: Iterable[Key]) -
         await connection.execute(_locking(table), arrays)
 
 
+async def owner_by_key(connection: AsyncConnection, table: Table, keys: Collection[Key]) -> dict[Key, int]:
+    """Whose those of the rows are that exist, by primary key."""
+    if not keys:
+        return {}
+    found = await connection.execute(select(table.c.partner_id, table.c.id, table.c.user_id).where(_among(table, keys)))
+    return {(partner, id_): user for partner, id_, user in found}
+
+
 async def owners(connection: AsyncConnection, table: Table, keys: Collection[Key]) -> set[Key]:
     """(partner, user) of those of the rows that exist, by primary key."""
     if not keys:
