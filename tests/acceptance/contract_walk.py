@@ -30,7 +30,14 @@ Ids = Mapping[str, Sequence[int | str]]
 
 _ID = re.compile(r"(?:(?P<thing>\w+)_)?ids?")
 _EXAMPLES: Mapping[int, tuple[object, ...]] = {
-    FieldDescriptor.CPPTYPE_STRING: ("Corner Market", "1.00", "USD", "2025-11-03"),
+    FieldDescriptor.CPPTYPE_STRING: (
+        *("Corner Market", "1.00", "USD", "2025-11-03", "https://fcm.googleapis.com/fcm/send/1"),
+        # a browser's key and its secret, of RFC 8291, 5
+        "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+        "BTBZMqHH6r4Tts7J_aSIgg",
+        "482913",  # a code
+        "ann@example.com",
+    ),
     FieldDescriptor.CPPTYPE_INT32: (1,),
     FieldDescriptor.CPPTYPE_INT64: (1,),
 }
@@ -63,8 +70,8 @@ class Rpc:
 
     @property
     def destroys(self) -> bool:
-        """Whether it takes away what others read."""
-        return self.method.name.startswith("Delete")
+        """Whether it takes away what others read: a profile made here has no address."""
+        return self.method.name.startswith(("Delete", "PutProfiles"))
 
     async def call(
         self, stack: Stack, metadata: Metadata, request: Message | None = None
@@ -89,7 +96,7 @@ class Rpc:
         made = [first]
         for variant in count(1):
             request = _filled(self.method.input_type, _Filling(ids, thing, variant))
-            if request == first:
+            if _said_by(request) == _said_by(first):
                 return made
             made.append(request)
         raise AssertionError
@@ -103,6 +110,8 @@ def rpcs() -> list[Rpc]:
 def ids_in(message: Message) -> Iterator[tuple[str, int | str]]:
     """Every id in an answer with the name of its field, as in `Ids`."""
     for field, value in message.ListFields():
+        if _is_map(field):
+            continue
         values = value if field.is_repeated else [value]
         if field.message_type is not None:
             for inner in values:
@@ -121,7 +130,19 @@ class _Filling:
     def id(self, name: str) -> int | str:
         if name not in self.ids:
             raise UnknownId(f"no example of {name} is known")
-        return self.ids[name][self.variant % len(self.ids[name])]
+        turn, place = divmod(self.variant, len(self.ids[name]))
+        value = self.ids[name][place]
+        # a request id names one request: with more variants than ids, the next turn has ids of its own
+        return f"{value}, turn {turn}" if name == "request_id" and turn else value
+
+
+def _said_by(request: Message) -> bytes:
+    """What a request says, whatever its sender calls it."""
+    said = type(request)()
+    said.CopyFrom(request)
+    if "request_id" in request.DESCRIPTOR.fields_by_name:
+        said.ClearField("request_id")
+    return said.SerializeToString(deterministic=True)
 
 
 def _filled(kind: Descriptor, filling: _Filling) -> Message:
@@ -130,6 +151,8 @@ def _filled(kind: Descriptor, filling: _Filling) -> Message:
         name = _id_name(field, filling.thing)
         if name is not None:
             _put(message, field, filling.id(name))
+        elif _is_map(field):
+            continue  # says more of what the other fields say
         elif field.message_type is not None and not _is_well_known(field.message_type):
             _put(message, field, _filled(field.message_type, filling))
         elif _choice_of(field) is not None and field.message_type is not None:
@@ -161,8 +184,14 @@ def _id_name(field: FieldDescriptor, thing: str) -> str | None:
     if found is None:
         return None
     owner = field.containing_type.name if field.containing_type is not None else ""
+    if field.name == "partner_id" and owner.endswith("Request"):
+        return None  # the token says it; only who belongs to no bank names one, and is not walked
     own = thing if owner.endswith("Request") else _snake(owner)
     return f"{found['thing'] or own}_id"
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 def _is_well_known(kind: Descriptor) -> bool:

@@ -36,6 +36,8 @@ GAUGED = {
         ("alert_queue_depth", {"queue_name": "deliveries.email"}),
         ("circuit_breaker_state", {"service": "sendgrid"}),
         ("circuit_breaker_state", {"service": "twilio"}),
+        ("circuit_breaker_state", {"service": "webhook"}),
+        ("circuit_breaker_state", {"service": "webpush"}),
         ("tocsin_deliveries_overdue", {}),
         ("tocsin_ledger_gap", {}),
     ),

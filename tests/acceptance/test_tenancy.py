@@ -32,6 +32,8 @@ NAMED_BY_OTHERS: Ids = {
 }
 #: Tables that hold nothing here: the mailbox is used where there are no providers.
 EMPTY = frozenset({"dispatcher.mailbox"})
+#: Tables in which a bank's users are counted together: the owner's own rows are not told from the bank's.
+COUNTED = frozenset({"dispatcher.verification_counts"})
 NOTHING_TO_SEE = frozenset({grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED})
 _TENANTS = """
     SELECT table_name, bool_or(column_name = 'user_id') AS of_users FROM information_schema.columns
@@ -73,7 +75,7 @@ async def test_no_rpc_shows_or_changes_what_is_another_s(timetable: OpenTimetabl
         await day.stack.settle()
         after = await rows_of_owner(day)
         for name, table in before.items():
-            assert table.lost_in(after[name]) == [], f"{name} was changed"
+            assert name in COUNTED or table.lost_in(after[name]) == [], f"{name} was changed"
         fired = "SELECT count(*) FROM firings WHERE partner_id = $1 AND user_id = $2"
         assert await day.databases.of["evaluator"].fetchval(fired, PARTNER, STRANGER) == 0
         strange = day.stack.user_token(STRANGER)
@@ -121,12 +123,22 @@ async def everything_owned(day: Timetable, walked: list[Rpc]) -> Owned:
     await day.must("PATCH", "/api/v2/preferences", {"digest_hour": 9})
     settings = {"price_per_segment": PRICE}
     await day.must("PATCH", "/api/v2/partner-settings", settings, day.stack.partner_token())
+    browser = await day.must("POST", "/api/v2/push-subscriptions", {**day.stack.push.browser(OWNERS), "name": OWNERS})
+    hook = {"url": day.stack.webhooks.url(OWNERS), "name": OWNERS}
+    endpoint = await day.must("POST", "/api/v2/webhook-endpoints", hook)
+    words = {"kind": "goal", "channel": "email", "name": OWNERS, "subject": "x", "text": "x", "html": "x"}
+    template = await day.must("POST", "/api/v2/templates", words, day.stack.partner_token())
     await day.post(*facts(day, OWNERS, balance="0.50", saved="500.00", spent="330.00", due_date="2025-11-04"))
     told = sorted(await day.inbox(), key=lambda one: int(one["alert_id"]))
     assert [int(one["alert_id"]) for one in told] == list(ALERTS), told
     notifications = tuple(str(one["id"]) for one in told)
     deliveries = await day.databases.of["dispatcher"].fetch("SELECT id FROM deliveries")
+    await day.must("POST", "/api/v2/preferences/sms:verify", {})
+    wish = {"address": "lou@example.com", "reason": "bounced", "note": OWNERS}
+    suppression = await day.must("POST", "/api/v2/admin/suppressions", wish, day.stack.partner_token())
     ours = {"notification_id": notifications, "delivery_id": tuple(str(row["id"]) for row in deliveries)}
+    ours |= {"template_id": (template["id"],), "suppression_id": (suppression["id"],)}
+    ours |= {"push_subscription_id": (browser["id"],), "webhook_endpoint_id": (endpoint["id"],)}
     return Owned({**NAMED_BY_OTHERS, **ours}, (OWNERS, EMAIL, PHONE, PRICE, *notifications))
 
 

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tocsin_devstack.faults import Provider
+from tocsin_devstack.faults import Provider, Receiver
 from tocsin_devstack.reading import Databases
 from tocsin_devstack.server import Accepted
 from tocsin_devstack.stack import Answer, Stack
@@ -104,7 +104,8 @@ class Timetable:
         await self.stack.settle()
 
     async def want(self, *lines: str) -> None:
-        """Exactly these messages have come since the last time: `email: subject`, `sms: text`, `inbox: title`.
+        """Exactly these messages have come since the last time: `email: subject`, `sms: text`, `inbox: title`, `push to
+        laptop: title`, `webhook to shop: title`.
 
         What came to anybody else says so: `email to a@example.com: subject`, `inbox of user 2 of partner 1: title`.
         """
@@ -130,7 +131,8 @@ class Timetable:
         return notifications
 
     async def _came(self) -> Iterable[str]:
-        accounts = (self.stack.sendgrid.account, self.stack.twilio.account)
+        simulators = (self.stack.sendgrid, self.stack.smtp, self.stack.twilio, self.stack.push, self.stack.webhooks)
+        accounts = [simulator.account for simulator in simulators]
         messages = [_line(message) for account in accounts for message in account.accepted]
         others = await self.databases.of["dispatcher"].fetch(_OTHERS, PARTNER, USER)
         inboxes = [f"inbox of user {user} of partner {partner}: {title}" for partner, user, title in others]
@@ -219,7 +221,11 @@ class Timetable:
 
 def _line(message: Accepted) -> str:
     """What a provider took, as `want` names it."""
-    is_email = message.provider is Provider.SENDGRID
+    if message.provider is Receiver.WEBPUSH:
+        return f"push to {message.recipient}: {message.subject}"
+    if message.provider is Receiver.WEBHOOK:
+        return f"webhook to {message.recipient}: {message.subject}"
+    is_email = message.provider in (Provider.SENDGRID, Receiver.SMTP)
     medium, words = ("email", message.subject) if is_email else ("sms", message.text)
     is_ours = message.recipient in (EMAIL, PHONE)
     return f"{medium}: {words}" if is_ours else f"{medium} to {message.recipient}: {words}"

@@ -81,7 +81,9 @@ class Providers:
         for fault in faults:
             path = "faults" if isinstance(fault, CallFault) else "callback-faults"
             order = TypeAdapter(type(fault)).dump_python(fault, mode="json")
-            async with self._session.post(f"{self._urls[fault.provider]}/_control/{path}", json=order) as answer:
+            async with self._session.post(
+                f"{self._urls[Provider(fault.provider)]}/_control/{path}", json=order
+            ) as answer:
                 assert answer.status == 204, await answer.text()
 
     async def forget_call_faults(self) -> None:

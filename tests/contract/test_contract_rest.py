@@ -118,12 +118,16 @@ async def things_of(day: Timetable) -> dict[str, Thing]:
     await day.post(day.account("480.00"), day.goal("10.00"), day.budget("10.00"), day.bill("2025-11-20"))
     (told,) = await day.inbox()
     deliveries = await day.must("GET", "/api/v2/admin/deliveries", token=admin)
+    browser = await day.must("POST", "/api/v2/push-subscriptions", day.stack.push.browser("laptop"))
+    endpoint = await day.must("POST", "/api/v2/webhook-endpoints", {"url": day.stack.webhooks.url("mine")})
     job = await day.must("POST", "/api/v2/admin/jobs/trigger", {"type": "scheduler.retention"}, admin)
     return {
         "/api/v2/alerts": Thing({"id": alert}),
         "/api/v2/notifications": Thing({"id": told["id"]}),
         "/api/v2/admin/deliveries": Thing({"id": deliveries["deliveries"][0]["id"]}, {"partner_id": "1"}),
         "/api/v2/admin/jobs": Thing({"id": job["id"]}),
+        "/api/v2/push-subscriptions": Thing({"push_subscription_id": browser["id"]}),
+        "/api/v2/webhook-endpoints": Thing({"webhook_endpoint_id": endpoint["id"]}),
         "/api/v2/admin/schedules": Thing({"name": "evaluate-bills"}),
     }
 

@@ -29,7 +29,7 @@ from tocsin.alerts.v1 import (
     fact_pb2_grpc,
 )
 from tocsin.jobs.v1 import job_pb2, job_pb2_grpc, schedule_pb2, schedule_pb2_grpc
-from tocsin.notifications.v1 import delivery_pb2, delivery_pb2_grpc
+from tocsin.notifications.v1 import delivery_pb2, delivery_pb2_grpc, notification_pb2, notification_pb2_grpc
 from tocsin_cli.app import make_app
 from tocsin_kit.clock import SystemClock
 from tocsin_kit.rpc.caller import Caller, Scope, current_caller
@@ -46,6 +46,11 @@ _SERVED: list[tuple[Any, str, Any]] = [
     (job_pb2, "JobService", job_pb2_grpc.add_JobServiceServicer_to_server),
     (schedule_pb2, "ScheduleService", schedule_pb2_grpc.add_ScheduleServiceServicer_to_server),
     (delivery_pb2, "DeliveryService", delivery_pb2_grpc.add_DeliveryServiceServicer_to_server),
+    (
+        notification_pb2,
+        "NotificationService",
+        notification_pb2_grpc.add_NotificationServiceServicer_to_server,
+    ),
 ]
 
 

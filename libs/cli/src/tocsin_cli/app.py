@@ -11,6 +11,7 @@ from tocsin_cli.commands import (
     audit,
     backtest,
     config,
+    dead_letters,
     deliveries,
     evaluations,
     explain,
@@ -19,6 +20,7 @@ from tocsin_cli.commands import (
     migrate,
     replay,
     schedules,
+    timeline,
     token,
 )
 
@@ -34,7 +36,9 @@ _COMMANDS: tuple[Plugin, ...] = (
     backtest.register,
     jobs.register,
     schedules.register,
+    timeline.register,
     deliveries.register,
+    dead_letters.register,
     audit.register,
     evaluations.register,
     replay.register,

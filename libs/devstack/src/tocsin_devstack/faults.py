@@ -5,6 +5,7 @@
     faults.order(CallFault(Provider.SENDGRID, CallBehaviour.RESET_AFTER, from_call=3, times=1))
     faults.order(CallbackFault(Provider.SENDGRID, CallbackBehaviour.OUTCOME, recipient="a@b.com", events=("bounce",)))
     faults.order(CallbackFault(Provider.TWILIO, CallbackBehaviour.DUPLICATE))
+    faults.order(CallFault(Receiver.SMTP, CallBehaviour.STATUS, status=550, message="5.1.1 who?", stage=Stage.RCPT))
 
 Simulators in another process take the same orders as JSON: POST `/_control/faults`, POST `/_control/callback-faults`,
 and DELETE of either to forget them. `tocsin simulate --faults` reads a file of `WrittenOrders`.
@@ -24,6 +25,26 @@ class Provider(StrEnum):
 
     SENDGRID = "sendgrid"
     TWILIO = "twilio"
+
+
+class Receiver(StrEnum):
+    """Those that get messages with no provider between: they call nobody back."""
+
+    WEBPUSH = "webpush"
+    WEBHOOK = "webhook"
+    SMTP = "smtp"
+
+
+class Stage(StrEnum):
+    """Where in a call a fault lies. Only SMTP has others than the last; before RCPT no recipient is known."""
+
+    GREETING = "greeting"
+    HELLO = "hello"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    END = "end"  # the whole message has been read
 
 
 class CallBehaviour(StrEnum):
@@ -54,7 +75,7 @@ class CallbackBehaviour(StrEnum):
 class CallFault:
     """An order about calls. It counts the calls it matches and acts from the `from_call`th on, `times` times."""
 
-    provider: Provider
+    provider: Provider | Receiver
     behaviour: CallBehaviour
     recipient: str | None = None  # None matches everybody
     from_call: int = 1
@@ -65,6 +86,7 @@ class CallFault:
     headers: dict[str, str] = field(default_factory=dict)
     reset_in: timedelta | None = None  # SendGrid's X-RateLimit-Reset, counted from the clock's now
     delay: timedelta = _ZERO
+    stage: Stage = Stage.END
 
 
 @dataclass(frozen=True)
@@ -104,9 +126,9 @@ class _Orders(Generic[Order]):
     def clear(self) -> None:
         self._orders.clear()
 
-    def matching(self, provider: Provider, recipient: str) -> list[Order]:
+    def matching(self, provider: Provider | Receiver, recipient: str, stage: Stage = Stage.END) -> list[Order]:
         """Those that act on this call, each having counted it."""
-        return [order for order, seen in self._orders if _acts(order, seen, provider, recipient)]
+        return [order for order, seen in self._orders if _acts(order, seen, provider, recipient, stage)]
 
 
 class Faults:
@@ -131,17 +153,21 @@ class Faults:
         """From now on callbacks go well; those already planned stay as they are."""
         self._callbacks.clear()
 
-    def of_call(self, provider: Provider, recipient: str) -> CallFault | None:
-        """The first order that acts on this call."""
-        return next(iter(self._calls.matching(provider, recipient)), None)
+    def of_call(self, provider: Provider | Receiver, recipient: str, stage: Stage = Stage.END) -> CallFault | None:
+        """The first order that acts on this call at this stage."""
+        return next(iter(self._calls.matching(provider, recipient, stage)), None)
 
     def of_callbacks(self, provider: Provider, recipient: str) -> Sequence[CallbackFault]:
         """All orders that act on the callbacks of this accepted message."""
         return self._callbacks.matching(provider, recipient)
 
 
-def _acts(order: CallFault | CallbackFault, seen: list[int], provider: Provider, recipient: str) -> bool:
+def _acts(
+    order: CallFault | CallbackFault, seen: list[int], provider: Provider | Receiver, recipient: str, stage: Stage
+) -> bool:
     if order.provider is not provider or order.recipient not in (None, recipient):
+        return False
+    if isinstance(order, CallFault) and order.stage is not stage:
         return False
     seen[0] += 1
     since = seen[0] - order.from_call

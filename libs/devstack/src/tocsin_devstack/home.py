@@ -12,7 +12,8 @@ from tocsin_devstack.wiring import Secrets
 
 GRPC = {"scheduler": 50051, "evaluator": 50052, "dispatcher": 50053, "gateway": 50054}
 ADMIN = {"scheduler": 9101, "evaluator": 9102, "dispatcher": 9103, "gateway": 9104}
-NATS_PORT, SENDGRID_PORT, TWILIO_PORT = 4222, 8025, 8026
+NATS_PORT, SENDGRID_PORT, TWILIO_PORT, PUSH_PORT, WEBHOOKS_PORT = 4222, 8025, 8026, 8027, 8028
+SMTP_PORT, SMTP_CONTROL_PORT = 8029, 8030
 _PORTS_TRIED = 200
 
 
@@ -93,6 +94,10 @@ class Places:
     nats: int
     sendgrid: int
     twilio: int
+    push: int
+    webhooks: int
+    smtp: int
+    smtp_control: int
     grpc: Mapping[str, int]
     admin: Mapping[str, int]
 
@@ -105,6 +110,10 @@ class Places:
             nats=ports.near(NATS_PORT),
             sendgrid=ports.near(SENDGRID_PORT),
             twilio=ports.near(TWILIO_PORT),
+            push=ports.near(PUSH_PORT),
+            webhooks=ports.near(WEBHOOKS_PORT),
+            smtp=ports.near(SMTP_PORT),
+            smtp_control=ports.near(SMTP_CONTROL_PORT),
             grpc={service: ports.near(usual) for service, usual in GRPC.items()},
             admin={service: ports.near(usual) for service, usual in ADMIN.items()},
         )
@@ -116,7 +125,7 @@ class Places:
 
     @property
     def simulators_ready(self) -> str:
-        """Answers once both simulators serve (Twilio's is the second to start)."""
+        """Answers once all simulators serve (Twilio's is the last to start)."""
         return f"http://127.0.0.1:{self.twilio}/_control/account"
 
 

@@ -18,7 +18,7 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
 from tocsin_devstack.callbacks import CallbackAnswer
-from tocsin_devstack.faults import CallbackFault, CallBehaviour, CallFault, Faults, Provider
+from tocsin_devstack.faults import CallbackFault, CallBehaviour, CallFault, Faults, Provider, Receiver
 from tocsin_kit.loops import Loop
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)  # SO_LINGER on with 0 s: closing sends RST instead of FIN
@@ -32,7 +32,7 @@ _CALLBACK_FAULTS = TypeAdapter(list[CallbackFault])
 class Accepted:
     """A message the simulated provider has taken and will 'deliver'."""
 
-    provider: Provider
+    provider: Provider | Receiver
     provider_id: str
     recipient: str
     delivery_id: str | None  # ours, from custom_args or the StatusCallback URL
@@ -48,7 +48,7 @@ class Accepted:
 class Refused:
     """A call the simulated provider answered with an error of its own, no fault order being at work."""
 
-    provider: Provider
+    provider: Provider | Receiver
     status: int
     reasons: tuple[str, ...]
 
@@ -78,10 +78,14 @@ class Account:
 class Simulator(Protocol):
     """What a provider simulator has for those who serve it and ask it."""
 
-    name: Provider
     account: Account
     faults: Faults
     app: web.Application
+
+    @property
+    def name(self) -> Provider | Receiver:
+        """Who it stands for."""
+        ...
 
     @property
     def loop(self) -> Loop:
@@ -108,7 +112,7 @@ async def carry_out(
     """Answer a valid call as the order says; without one, accept it after `latency` (real time, as are the delays)."""
     behaviour = fault.behaviour if fault is not None else None
     if fault is None or behaviour is CallBehaviour.DELAY:
-        await _pass(fault.delay if fault is not None else latency)
+        await pass_real_time(fault.delay if fault is not None else latency)
         return accept()
     if behaviour is CallBehaviour.STATUS:
         return refuse(fault)
@@ -122,7 +126,7 @@ async def carry_out(
     return await _drip(request, answer, fault.delay)
 
 
-async def _pass(span: timedelta) -> None:
+async def pass_real_time(span: timedelta) -> None:
     """Let real time pass: this is how slow a provider is, whatever the clock says."""
     if span > timedelta():
         with suppress(TimeoutError):
@@ -145,7 +149,7 @@ async def _drip(request: web.Request, answer: web.Response, gap: timedelta) -> w
     slow = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
     await slow.prepare(request)
     for byte in body:
-        await _pass(gap)
+        await pass_real_time(gap)
         await slow.write(bytes((byte,)))
     await slow.write_eof()
     return slow

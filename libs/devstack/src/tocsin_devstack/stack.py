@@ -30,10 +30,13 @@ from prometheus_client import CollectorRegistry
 from tocsin_devstack.faults import Faults
 from tocsin_devstack.nats import free_port
 from tocsin_devstack.otlp import Spans
+from tocsin_devstack.push_service import PushService
 from tocsin_devstack.sendgrid import SendGridSimulator
 from tocsin_devstack.server import serving
+from tocsin_devstack.smtp import SmtpSimulator, taking_mail
 from tocsin_devstack.twilio import TwilioSimulator
-from tocsin_devstack.wiring import Secrets, Wiring, target_of
+from tocsin_devstack.webhook_receiver import WebhookReceiver
+from tocsin_devstack.wiring import SMTP_USERNAME, Secrets, Wiring, target_of
 from tocsin_dispatcher.app import dispatcher
 from tocsin_dispatcher.settings import DispatcherSettings
 from tocsin_evaluator.app import evaluator
@@ -90,6 +93,9 @@ class Stack:
     registries: Mapping[str, tuple[CollectorRegistry, ...]]
     sendgrid: SendGridSimulator
     twilio: TwilioSimulator
+    push: PushService
+    webhooks: WebhookReceiver
+    smtp: SmtpSimulator
     faults: Faults
     http: aiohttp.ClientSession
 
@@ -182,13 +188,15 @@ async def stack(
     settings: Mapping[str, Mapping[str, str]] | None = None,
     contracts: Path | None = None,
     spans: Spans | None = None,
+    smtp: bool = False,
     latency: timedelta = timedelta(),
     callback_step: timedelta = timedelta(),
 ) -> AsyncIterator[Stack]:
     """Start everything, apply the streams, yield, stop everything; raises what a service's part failed of.
 
     `settings` are further environment variables by service (`{"dispatcher": {"RATE_LIMIT_HOURLY": "3"}}`); `contracts`
-    is the folder of the providers' documents, requests are checked against them; `spans` receives all traces;
+    is the folder of the providers' documents, requests are checked against them; `spans` receives all traces; with
+    `smtp` there is a second provider of e-mail;
     `latency` is how long providers take to answer (real time), `callback_step` the clock's time between callbacks.
     """
     activity, faults, secrets = Activity(), Faults(), Secrets.by(Random(seed))  # noqa: S311 repeatable on purpose
@@ -219,11 +227,30 @@ async def stack(
         latency=latency,
         callback_step=callback_step,
     )
+    push = PushService(
+        clock=clock,
+        activity=activity,
+        random=Random(f"{seed}:push"),  # noqa: S311
+        faults=faults,
+        latency=latency,
+    )
+    webhooks = WebhookReceiver(clock=clock, activity=activity, faults=faults, latency=latency)
+    mail = SmtpSimulator(
+        clock=clock,
+        activity=activity,
+        faults=faults,
+        username=SMTP_USERNAME,
+        password=secrets.smtp_password,
+        latency=latency,
+    )
     async with AsyncExitStack() as opened:
         # first in, last out: callbacks still find the gateway, and the gateway stops before who it calls
         http = await opened.enter_async_context(aiohttp.ClientSession())
         sendgrid_url = await opened.enter_async_context(serving(sendgrid))
         twilio_url = await opened.enter_async_context(serving(twilio))
+        push.base_url = await opened.enter_async_context(serving(push))
+        webhooks.base_url = await opened.enter_async_context(serving(webhooks))
+        smtp_port = await opened.enter_async_context(taking_mail(mail))
         grpc_ports = {service: [free_port() for _ in range(count)] for service, count in counts.items()}
         wiring = Wiring(
             secrets=secrets,
@@ -233,6 +260,8 @@ async def stack(
             sendgrid_url=sendgrid_url,
             sendgrid_public_key=sendgrid.public_key,
             twilio_url=twilio_url,
+            smtp_port=smtp_port if smtp else None,
+            local_endpoints=[url.removeprefix("http://") for url in (push.base_url, webhooks.base_url)],
             targets={service: target_of(ports) for service, ports in grpc_ports.items()},
             otlp_endpoint=spans.endpoint if spans is not None else None,
         )
@@ -257,6 +286,9 @@ async def stack(
             registries={service: tuple(made) for service, made in starting.registries.items()},
             sendgrid=sendgrid,
             twilio=twilio,
+            push=push,
+            webhooks=webhooks,
+            smtp=mail,
             faults=faults,
             http=http,
         )

@@ -123,6 +123,11 @@ def _simulator_settings(home: Home, places: Places, secrets: Secrets) -> Simulat
         twilio_port=places.twilio,
         twilio_account_sid=secrets.twilio_account_sid,
         twilio_auth_token=secrets.twilio_auth_token,
+        push_port=places.push,
+        webhooks_port=places.webhooks,
+        smtp_port=places.smtp,
+        smtp_control_port=places.smtp_control,
+        smtp_password=secrets.smtp_password,
         public_url=places.url,
         contracts=provider_documents(),
     )
@@ -141,6 +146,8 @@ def _wiring(
         sendgrid_url=f"http://127.0.0.1:{places.sendgrid}",
         sendgrid_public_key=simulated.sendgrid(Activity()).public_key,
         twilio_url=f"http://127.0.0.1:{places.twilio}",
+        smtp_port=places.smtp,
+        local_endpoints=[f"127.0.0.1:{port}" for port in (places.push, places.webhooks)],
         targets={service: target_of([port]) for service, port in places.grpc.items()},
         metrics_ports={service: port for service, port in places.admin.items() if service != "gateway"},
     )
@@ -213,7 +220,10 @@ def _addresses(places: Places, postgres: PostgresServer, nats_url: str) -> dict[
         **{f"{service}": f"gRPC 127.0.0.1:{port}" for service, port in places.grpc.items() if service != "gateway"},
         "metrics": ", ".join(f"http://127.0.0.1:{port}/metrics" for port in places.admin.values()),
         "SendGrid": f"http://127.0.0.1:{places.sendgrid}/_control/account (simulated: what was e-mailed)",
+        "SMTP": f"http://127.0.0.1:{places.smtp_control}/_control/account (simulated: e-mailed while SendGrid is out)",
         "Twilio": f"http://127.0.0.1:{places.twilio}/_control/account (simulated: what was texted)",
+        "push": f"http://127.0.0.1:{places.push}/_control/browsers/laptop (simulated: a browser to add)",
+        "webhooks": f"http://127.0.0.1:{places.webhooks}/hooks/any (simulated: an endpoint to add)",
         "PostgreSQL": postgres.url(),
         "NATS": nats_url,
     }

@@ -1,5 +1,7 @@
 """What each service is told, as its environment would: one source for the stack in one process and for `tocsin up`."""
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +11,7 @@ from tocsin_kit.rpc.caller import Scope
 from tocsin_kit.rpc.tokens import mint_dev_token
 
 SENDER_EMAIL, SENDER_NUMBER = "alerts@tocsin.example", "+13125550199"
+SMTP_USERNAME = "tocsin"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,21 @@ class Secrets:
             twilio_auth_token=random.randbytes(16).hex(),
         )
 
+    @property
+    def secrets_key(self) -> str:
+        """What seals secrets in the database; it follows from the others, so that earlier homes have it too."""
+        return _key_from(self.internal_key, "secrets")
+
+    @property
+    def vapid_key(self) -> str:
+        """What push services know us by; likewise."""
+        return _key_from(self.internal_key, "vapid")
+
+    @property
+    def smtp_password(self) -> str:
+        """The second provider of e-mail knows us by it; likewise."""
+        return _key_from(self.internal_key, "smtp")
+
     def user_token(self, user_id: int, partner_id: int, expires_at: datetime) -> str:
         """A user's token."""
         return mint_dev_token(
@@ -59,7 +77,9 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Wiring:
-    """Where everything is. `targets` are the services' gRPC addresses (several replicas as `ipv4:a:1,b:2`)."""
+    """Where everything is. `targets` are the services' gRPC addresses (several replicas as `ipv4:a:1,b:2`),
+    `local_endpoints` what webhooks and push may call on this machine, `smtp_port` where e-mail goes when SendGrid is
+    out (None: nowhere)."""
 
     secrets: Secrets
     database_urls: Mapping[str, str]
@@ -68,6 +88,8 @@ class Wiring:
     sendgrid_url: str
     sendgrid_public_key: str
     twilio_url: str
+    smtp_port: int | None = None
+    local_endpoints: Sequence[str] = ()
     targets: Mapping[str, str] = field(default_factory=dict)
     metrics_ports: Mapping[str, int] = field(default_factory=dict)
     otlp_endpoint: str | None = None
@@ -90,6 +112,8 @@ class Wiring:
             told |= self._gateway(http_port)
         if service == "dispatcher":
             told |= self._dispatcher()
+        if service in ("dispatcher", "evaluator"):
+            told["TOCSIN_SECRETS_KEYS"] = self.secrets.secrets_key
         return told
 
     def _gateway(self, http_port: int) -> dict[str, str]:
@@ -116,7 +140,26 @@ class Wiring:
             "TWILIO_FROM_NUMBER": SENDER_NUMBER,
             "TWILIO_BASE_URL": self.twilio_url,
             "TOCSIN_UNSUBSCRIBE_KEY": self.secrets.unsubscribe_key,
+            "TOCSIN_VAPID_KEY": self.secrets.vapid_key,
+            "TOCSIN_LOCAL_ENDPOINTS": ",".join(self.local_endpoints),
+            **self._smtp(),
         }
+
+    def _smtp(self) -> dict[str, str]:
+        if self.smtp_port is None:
+            return {}
+        return {
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(self.smtp_port),
+            "SMTP_USERNAME": SMTP_USERNAME,
+            "SMTP_PASSWORD": self.secrets.smtp_password,
+            "TOCSIN_SMTP_TLS": "none",
+        }
+
+
+def _key_from(secret: str, purpose: str) -> str:
+    """32 bytes in base64url that follow from a secret."""
+    return base64.urlsafe_b64encode(hashlib.sha256(f"{purpose} of {secret}".encode()).digest()).decode()
 
 
 def target_of(ports: Sequence[int]) -> str:

@@ -24,6 +24,7 @@ WANTED = {
     "tocsin_suppressed": ("channel", "reason"),
     "tocsin_provider_attempts": ("provider", "outcome"),
     "tocsin_sms_segments": (),
+    "tocsin_template_failures": ("channel", "reason"),
     "tocsin_live_sockets": (),
     "tocsin_ledger_gap": (),
     "tocsin_rpc_requests": ("service", "method", "status"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from random import Random
+from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,14 +26,21 @@ from tocsin.notifications.v1 import (
     partner_pb2_grpc,
     preference_pb2,
     preference_pb2_grpc,
+    suppression_pb2,
+    suppression_pb2_grpc,
+    template_pb2,
+    template_pb2_grpc,
 )
 from tocsin_dispatcher.announcing import Announcer
 from tocsin_dispatcher.auditing.audit import Audit
 from tocsin_dispatcher.auditing.gauges import REFRESH, Gauges
+from tocsin_dispatcher.auditing.profiles import ProfileAudit
 from tocsin_dispatcher.auditing.retention import Retention
 from tocsin_dispatcher.channels.email import Email
 from tocsin_dispatcher.channels.in_app import InApp
+from tocsin_dispatcher.channels.push import Push
 from tocsin_dispatcher.channels.sms import Sms
+from tocsin_dispatcher.channels.webhook import WebhookMedium
 from tocsin_dispatcher.delivering.batch import Batches
 from tocsin_dispatcher.delivering.breaker_board import REFRESH as BREAKERS_REFRESH
 from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
@@ -37,24 +48,41 @@ from tocsin_dispatcher.delivering.gatekeeper import Gatekeeper, Rules
 from tocsin_dispatcher.delivering.lane import Lane
 from tocsin_dispatcher.delivering.look_ups import LookUps
 from tocsin_dispatcher.delivering.recorder import Recorder
-from tocsin_dispatcher.delivering.way import MediumWay, Way
+from tocsin_dispatcher.delivering.shares import Shares
+from tocsin_dispatcher.delivering.way import MediumWay, OwnAddressWay, Way
+from tocsin_dispatcher.destinations.browsers import Browsers
+from tocsin_dispatcher.destinations.endpoints import Endpoints
+from tocsin_dispatcher.destinations.reading import ReadEndpoints, browsers_of
+from tocsin_dispatcher.destinations.urls import UrlRules
 from tocsin_dispatcher.doors.consumers import Door, firings_door, profiles_door, receipts_door
+from tocsin_dispatcher.doors.dead_letters import DeadLetterRpcs
 from tocsin_dispatcher.doors.delivery_service import DeliveryServicer
+from tocsin_dispatcher.doors.destinations import DestinationRpcs
 from tocsin_dispatcher.doors.evaluator import Evaluator
 from tocsin_dispatcher.doors.inbox_news import InboxNews
 from tocsin_dispatcher.doors.notification_service import NotificationServicer
 from tocsin_dispatcher.doors.partner_service import PartnerServicer
 from tocsin_dispatcher.doors.preference_service import PreferenceServicer
+from tocsin_dispatcher.doors.suppression_service import SuppressionServicer
+from tocsin_dispatcher.doors.template_service import TemplateServicer
+from tocsin_dispatcher.doors.timeline import TimelineRpc
 from tocsin_dispatcher.doors.translate import change_to_event
+from tocsin_dispatcher.doors.webhook_events import created_event, tried_event
 from tocsin_dispatcher.intake.dead_letters import DeadLetters
 from tocsin_dispatcher.intake.intake import Intake
 from tocsin_dispatcher.intake.profiles import Profiles
-from tocsin_dispatcher.providers.http import HttpClient, http_client
+from tocsin_dispatcher.providers.http import HttpClient, http_client, http_client_for_strangers
 from tocsin_dispatcher.providers.mailbox import Mailbox
 from tocsin_dispatcher.providers.provider import LookUp, Provider
 from tocsin_dispatcher.providers.sendgrid import SendGrid, SendGridAccount
+from tocsin_dispatcher.providers.smtp import Smtp
+from tocsin_dispatcher.providers.smtp_connections import Server, smtp_connections
+from tocsin_dispatcher.providers.smtp_mail import Sender
 from tocsin_dispatcher.providers.twilio import Twilio, TwilioAccount
 from tocsin_dispatcher.providers.twilio_look_up import TwilioLookUp
+from tocsin_dispatcher.providers.vapid import Vapid
+from tocsin_dispatcher.providers.webhook import Webhook
+from tocsin_dispatcher.providers.webpush import NotSetUp, WebPush
 from tocsin_dispatcher.receiving.applying import Applier
 from tocsin_dispatcher.receiving.callbacks import Callbacks
 from tocsin_dispatcher.rendering.renderer import Renderer
@@ -63,6 +91,16 @@ from tocsin_dispatcher.store import tables
 from tocsin_dispatcher.store.database import in_transaction
 from tocsin_dispatcher.store.mailbox import keep
 from tocsin_dispatcher.store.recipients import Defaults
+from tocsin_dispatcher.templating.active import ActiveTemplates
+from tocsin_dispatcher.templating.checking import Checks
+from tocsin_dispatcher.templating.children import Children
+from tocsin_dispatcher.templating.failures import Failures
+from tocsin_dispatcher.templating.trials import Trials
+from tocsin_dispatcher.templating.versions import Versions
+from tocsin_dispatcher.templating.way import WordedWay
+from tocsin_dispatcher.templating.wording import Wording
+from tocsin_dispatcher.templating.words import EmailWords, PushWords, SmsWords
+from tocsin_dispatcher.timeline.telling import in_english
 from tocsin_dispatcher.unsubscribe import UnsubscribeLinks
 from tocsin_dispatcher.values import (
     Attempt,
@@ -73,6 +111,10 @@ from tocsin_dispatcher.values import (
     SmsMessage,
     WorkClass,
 )
+from tocsin_dispatcher.verifying.codes import Codes
+from tocsin_dispatcher.verifying.limits import Limits
+from tocsin_dispatcher.verifying.verifications import Verifications
+from tocsin_dispatcher.verifying.way import CodedWay
 from tocsin_kit.activity import Activity
 from tocsin_kit.clock import Clock
 from tocsin_kit.http.admin import AdminServer
@@ -89,6 +131,7 @@ from tocsin_kit.postgres.outbox import Outbox, relays
 from tocsin_kit.rpc.client import channel
 from tocsin_kit.rpc.server import GrpcServer, Registration
 from tocsin_kit.rpc.tokens import InternalTokens, TokenVerifier
+from tocsin_kit.sealing import Seals
 from tocsin_kit.settings import Environment
 from tocsin_kit.telemetry.metrics import Metrics
 
@@ -123,17 +166,46 @@ async def dispatcher(
         address_key,
         timedelta(seconds=settings.lease_seconds),
     )
-    bells = {medium: Bell(activity) for medium in (Channel.EMAIL, Channel.SMS)}
+    bells: dict[Channel, Bell] = {medium: Bell(activity) for medium in Channel if medium is not Channel.IN_APP}
     applier = Applier(announcer, bells, tracer, address_key)
     tokens = InternalTokens(settings.internal_key, clock, "dispatcher")
     evaluator_channel = channel(settings.evaluator_target, tokens=tokens, tracer=tracer)
     evaluator = Evaluator(evaluator_channel)
 
-    async with http_client(timedelta(seconds=settings.provider_seconds), tracer) as http:
-        ways = _ways(settings, http, renderer, links, _mailbox(engine, clock, ids))
+    call_limit, local = timedelta(seconds=settings.provider_seconds), settings.local_addresses
+    seals, codes = Seals(settings.secret_keys, random), Codes(address_key, random)
+    children, active_templates = Children(), ActiveTemplates(engine, clock)
+    template_failures = Failures(engine, clock, measured, Bell(activity))
+    wording = Wording(active_templates, children, template_failures, renderer)
+    checks = Checks(children, renderer)
+    versions = Versions(engine, clock, ids, checks, active_templates, defaults)
+    trials = Trials(engine, clock, ids, versions, checks, links, announcer, bells, defaults)
+    rules_of_urls = UrlRules(settings.more_push_services, local)
+
+    async with (
+        http_client(call_limit, tracer) as http,
+        http_client_for_strangers(call_limit, tracer, local) as push_http,
+        http_client_for_strangers(call_limit, tracer, local) as webhook_http,
+        _smtp(settings, call_limit, tracer) as smtp,
+    ):
+        vapid = _vapid(settings)
+        webpush = None if vapid is None else WebPush(vapid, push_http, random)
+        webhooks = Webhook(webhook_http)
+        ways: list[Way] = [
+            *_ways(settings, http, smtp, renderer, links, _mailbox(engine, clock, ids), wording, codes),
+            WordedWay(
+                OwnAddressWay(Channel.PUSH, Push(renderer, seals), webpush or NotSetUp(), browsers_of),
+                PushWords(wording, seals),
+            ),
+            OwnAddressWay(Channel.WEBHOOK, WebhookMedium(seals), webhooks, ReadEndpoints(created_event)),
+        ]
         chained = [key for way in ways for key in way.chain]
         paces = {str(provider): pace for provider, pace in settings.provider_paces.items()}
-        board = BreakerBoard(engine, clock, measured, chained, paces, random)
+        board = BreakerBoard(engine, clock, measured, chained, paces, random, (WebPush.name, Webhook.name))
+        shares = {
+            Channel.PUSH: Shares(tuple),
+            Channel.WEBHOOK: Shares(lambda: map(UUID, board.refusing(Webhook.name))),
+        }
         lanes: list[Part] = []
         for way in ways:
             lane = Lane(
@@ -144,6 +216,7 @@ async def dispatcher(
                 bell=bells[way.channel],
                 clock=clock,
                 activity=activity,
+                shares=shares.get(way.channel),
             )
             recorder = Recorder(
                 way.channel,
@@ -157,33 +230,44 @@ async def dispatcher(
                 activity=activity,
                 address_key=address_key,
                 after=lane.done,
+                chain=way.chain,
             )
             gatekeeper = Gatekeeper(engine, way, board, announcer, clock, measured, rules)
-            look_ups = LookUps(engine, way, defaults, timedelta(seconds=settings.provider_seconds), rules.lease)
+            look_ups = LookUps(engine, way, defaults, call_limit, rules.lease)
             batches = Batches(look_ups, way, gatekeeper, recorder, board, evaluator.recheck, clock, lane.done)
             lane.uses(batches, recorder)
             lanes.append(lane)
 
-        intake = Intake(engine, announcer, news, bells, clock, ids, InApp(renderer).compose, defaults)
+        intake = Intake(engine, announcer, news, bells, clock, ids, InApp(renderer).compose, defaults, wording.inbox)
         profiles = Profiles(engine, bells, clock)
-        callbacks = Callbacks(engine, applier, letters, links, clock)
+        callbacks = Callbacks(engine, applier, links, clock)
         gauges = Gauges(engine, outbox, measured, clock)
-        audit = Audit(engine, evaluator, clock, applier)
-        retention = Retention(engine, clock, settings.archive_notifications, _keep(settings))
+        audit = Audit(engine, evaluator, clock, applier, ProfileAudit(engine, evaluator, clock))
+        retention = Retention(engine, clock, settings.archive_notifications, settings.keep)
 
         def consumer(stream: str, durable: str, door: Door[Any], concurrency: int = 1) -> Consumer:
             return Consumer(
                 broker, stream, durable, door.handle, tracer=tracer, activity=activity, concurrency=concurrency
             )
 
-        firings = firings_door(intake, letters)
+        firings, profiled = firings_door(intake, letters), profiles_door(profiles, letters)
+        receipts = receipts_door(callbacks, letters)
+        doors: Mapping[str, Door[Any]] = {door.stream: door for door in (firings, profiled, receipts)}
+        dead_letters = DeadLetterRpcs(engine, letters, doors)
         parts: list[Part] = [
             *lanes,
             Loop("dispatcher.breakers", board.round, clock=clock, activity=activity, poll=BREAKERS_REFRESH),
+            Loop(
+                "dispatcher.templates",
+                template_failures.round,
+                clock=clock,
+                activity=activity,
+                wake=template_failures.bell,
+            ),
             Loop("dispatcher.gauges", gauges.refresh, clock=clock, activity=activity, poll=REFRESH),
             *(consumer("FIRINGS", f"dispatcher-{lane_class}", firings) for lane_class in WorkClass),
-            consumer("PROFILES", "dispatcher-profiles", profiles_door(profiles, letters)),
-            consumer("RECEIPTS", "dispatcher-receipts", receipts_door(callbacks, letters)),
+            consumer("PROFILES", "dispatcher-profiles", profiled),
+            consumer("RECEIPTS", "dispatcher-receipts", receipts),
             *job_consumers(
                 broker,
                 engine,
@@ -196,28 +280,42 @@ async def dispatcher(
             ),
         ]
         publisher = Publisher(broker, tracer, activity)
+        limits = Limits(per_partner=settings.verifications_a_day)
+        verifications = Verifications(engine, announcer, bells, clock, ids, codes, defaults, address_key, limits)
+        destinations = DestinationRpcs(
+            Browsers(engine, clock, ids, seals, rules_of_urls, address_key, webpush, settings.frontend_url),
+            Endpoints(engine, clock, ids, random, seals, rules_of_urls, webhooks, tried_event),
+            "" if vapid is None else vapid.public_key,
+            ids,
+        )
         grpc_server = GrpcServer(
             settings.grpc_port,
             [
-                Registration(
-                    NotificationServicer(engine, announcer, news, clock),
-                    notification_pb2_grpc.add_NotificationServiceServicer_to_server,
-                    notification_pb2.DESCRIPTOR.services_by_name["NotificationService"],
+                _served(
+                    NotificationServicer(engine, announcer, news, clock, TimelineRpc(engine, in_english(renderer)).get),
+                    "NotificationService",
+                    notification_pb2,
+                    notification_pb2_grpc,
                 ),
-                Registration(
-                    PreferenceServicer(engine, clock, defaults, address_key),
-                    preference_pb2_grpc.add_PreferenceServiceServicer_to_server,
-                    preference_pb2.DESCRIPTOR.services_by_name["PreferenceService"],
+                _served(
+                    PreferenceServicer(engine, clock, defaults, address_key, destinations, verifications),
+                    "PreferenceService",
+                    preference_pb2,
+                    preference_pb2_grpc,
                 ),
-                Registration(
-                    PartnerServicer(engine, clock, defaults),
-                    partner_pb2_grpc.add_PartnerServiceServicer_to_server,
-                    partner_pb2.DESCRIPTOR.services_by_name["PartnerService"],
+                _served(PartnerServicer(engine, clock, defaults), "PartnerService", partner_pb2, partner_pb2_grpc),
+                _served(TemplateServicer(versions, trials, ids), "TemplateService", template_pb2, template_pb2_grpc),
+                _served(
+                    SuppressionServicer(engine, clock, ids, address_key),
+                    "SuppressionService",
+                    suppression_pb2,
+                    suppression_pb2_grpc,
                 ),
-                Registration(
-                    DeliveryServicer(engine, evaluator, bells, clock, ids),
-                    delivery_pb2_grpc.add_DeliveryServiceServicer_to_server,
-                    delivery_pb2.DESCRIPTOR.services_by_name["DeliveryService"],
+                _served(
+                    DeliveryServicer(engine, evaluator, bells, clock, ids, dead_letters),
+                    "DeliveryService",
+                    delivery_pb2,
+                    delivery_pb2_grpc,
                 ),
             ],
             verifier=TokenVerifier(settings, clock),
@@ -240,13 +338,26 @@ async def dispatcher(
                 *relays(engine, outbox, publisher, clock=clock, activity=activity),
             ],
             servers=[admin, grpc_server],
-            closing=[broker.close, evaluator_channel.close, engine.dispose],
+            closing=[children.close, broker.close, evaluator_channel.close, engine.dispose],
         ) as started:
             yield started
 
 
+def _served(servicer: object, name: str, messages: ModuleType, services: ModuleType) -> Registration:
+    """The servicer of a service that two generated modules describe."""
+    add = getattr(services, f"add_{name}Servicer_to_server")
+    return Registration(servicer, add, messages.DESCRIPTOR.services_by_name[name])
+
+
 def _ways(
-    settings: DispatcherSettings, http: HttpClient, renderer: Renderer, links: UnsubscribeLinks, mailbox: Mailbox
+    settings: DispatcherSettings,
+    http: HttpClient,
+    smtp: Smtp | None,
+    renderer: Renderer,
+    links: UnsubscribeLinks,
+    mailbox: Mailbox,
+    wording: Wording,
+    codes: Codes,
 ) -> Sequence[Way]:
     """The channels with a worker: medium, providers in order. A new provider is a line here."""
     email: dict[str, Provider[EmailMessage]] = {"mailbox": mailbox}
@@ -258,6 +369,8 @@ def _ways(
             settings.sendgrid_base_url,
         )
         email["sendgrid"] = SendGrid(account, http)
+    if smtp is not None:
+        email["smtp"] = smtp
     sms: Provider[SmsMessage] = mailbox
     look_up: LookUp | None = None
     if settings.twilio_account_sid and settings.twilio_auth_token is not None:
@@ -271,10 +384,39 @@ def _ways(
         )
         sms, look_up = Twilio(twilio, http), TwilioLookUp(twilio, http)
     chain = [email[name] for name in settings.email_chain if name in email] or [mailbox]
-    return (
-        MediumWay(Channel.EMAIL, Email(renderer, links), chain, lambda _: None),
-        MediumWay(Channel.SMS, Sms(renderer), [sms], lambda message: message.size, look_up),
+    by_email, by_sms = Email(renderer, links), Sms(renderer)
+    worded: Sequence[Way] = (
+        WordedWay(MediumWay(Channel.EMAIL, by_email, chain, lambda _: None), EmailWords(wording, by_email)),
+        WordedWay(
+            MediumWay(Channel.SMS, by_sms, [sms], lambda message: message.size, look_up), SmsWords(wording, by_sms)
+        ),
     )
+    return [CodedWay(way, codes) for way in worded]
+
+
+@asynccontextmanager
+async def _smtp(settings: DispatcherSettings, limit: timedelta, tracer: Tracer) -> AsyncIterator[Smtp | None]:
+    """The SMTP server that is set up, if one is."""
+    if not settings.smtp_host:
+        yield None
+        return
+    sender = Sender(settings.sendgrid_from_email, settings.sendgrid_from_name)
+    server = Server(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_security,
+        settings.smtp_username,
+        settings.smtp_password.get_secret_value(),
+        sender.domain,
+        settings.smtp_connections,
+    )
+    async with smtp_connections(server, limit, ssl.create_default_context()) as connections:
+        yield Smtp(server, sender, connections, tracer)
+
+
+def _vapid(settings: DispatcherSettings) -> Vapid | None:
+    key = settings.vapid_private_key
+    return None if key is None else Vapid(key, settings.vapid_subject)
 
 
 def _mailbox(engine: AsyncEngine, clock: Clock, ids: Ids) -> Mailbox:
@@ -282,21 +424,6 @@ def _mailbox(engine: AsyncEngine, clock: Clock, ids: Ids) -> Mailbox:
         await in_transaction(engine, lambda connection: keep(connection, ids.uuid7(), entry, attempt, clock.now()))
 
     return Mailbox(stored)
-
-
-def _keep(settings: DispatcherSettings) -> Mapping[str, timedelta]:
-    """How long things live (data model)."""
-    return {
-        "notifications": settings.keep_notifications,
-        "deliveries": settings.keep_deliveries,
-        "receipts": settings.keep_receipts,
-        "callbacks": settings.keep_receipts,
-        "idempotency_keys": timedelta(hours=24),
-        "counters": timedelta(days=2),
-        "ledger_minutes": timedelta(days=365),
-        "mailbox": timedelta(days=30),
-        "dead_letters": timedelta(days=90),
-    }
 
 
 async def _database(engine: AsyncEngine) -> str | None:

@@ -32,7 +32,7 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerKey:
-    """What one breaker guards: one credential of one provider."""
+    """What one breaker guards: one credential of one provider, one webhook endpoint, one push service."""
 
     provider: str
     credential: str
@@ -129,19 +129,36 @@ class Breakers:
         breaker = self.of(key, now)
         if not breaker.admits(now):
             return False
-        self._breakers[key] = breaker.begun(now)
+        self._put(key, breaker.begun(now))
         return True
 
     def release(self, key: BreakerKey, now: datetime) -> None:
         """An admitted call was not made after all."""
-        self._breakers[key] = replace(self.of(key, now), probing=False)
+        self._put(key, replace(self.of(key, now), probing=False))
 
     def record(self, key: BreakerKey, kind: OutcomeKind, now: datetime, reason: str = "") -> Breaker | None:
         """Count an outcome; the breaker when it is worth writing to the database (a failure or a change), else None."""
         before = self.of(key, now)
         after = before.ended(kind, now, reason)
-        self._breakers[key] = after
+        self._put(key, after)
         return after if kind in _COUNTED or before.state is not after.state else None
+
+    def _put(self, key: BreakerKey, breaker: Breaker) -> None:
+        """One that has nothing to tell yet is not kept: there is one for every webhook endpoint."""
+        if key in self._breakers or breaker != closed(breaker.since):
+            self._breakers[key] = breaker
+
+    def not_closed(self) -> list[BreakerKey]:
+        """Those that are open or half-open."""
+        return [key for key, breaker in self._breakers.items() if breaker.state is not BreakerState.CLOSED]
+
+    def refusing(self, provider: str, now: datetime) -> list[str]:
+        """The credentials of a provider whose breakers let no call pass now."""
+        return [
+            key.credential
+            for key, breaker in self._breakers.items()
+            if key.provider == provider and not breaker.admits(now)
+        ]
 
     def may_pass_at(self, keys: Iterable[BreakerKey], now: datetime) -> datetime:
         """When to ask again for a delivery that none of these breakers admitted."""

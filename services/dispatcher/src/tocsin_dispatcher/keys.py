@@ -16,3 +16,10 @@ class DeliveryKey(NamedTuple):
 
     partner_id: int
     id: UUID
+
+
+class OwnerKey(NamedTuple):
+    """Who has a webhook endpoint: a person, or, where no user is named, the bank itself."""
+
+    partner_id: int
+    user_id: int | None

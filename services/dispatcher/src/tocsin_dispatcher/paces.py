@@ -134,6 +134,11 @@ class Pace:
             return self
         return replace(self._paused(pause), refused_at=now)
 
+    def is_idle(self, now: datetime) -> bool:
+        """Whether nothing would be lost by beginning anew."""
+        counts = self.minute is not None and now < self.minute + 2 * _MINUTE
+        return self.pause is None and not counts and (self.next_at is None or self.next_at <= now)
+
     def _paused(self, pause: Pause) -> "Pace":
         return replace(self, pause=pause, next_at=pause.until, spread_at=None)
 
@@ -192,6 +197,12 @@ class Paces:
     def accepted(self, key: BreakerKey, begun: datetime) -> None:
         """Note that a call was taken."""
         self._paces[key] = self.of(key).accepted(begun)
+
+    def forget_idle(self, now: datetime) -> None:
+        """Keep no more of those that were never refused and have made no call for a while."""
+        idle = [key for key, pace in self._paces.items() if pace.is_idle(now)]
+        for key in idle:
+            del self._paces[key]
 
     def follow(self, key: BreakerKey, pause: Pause, now: datetime) -> None:
         """Take over what another replica wrote, where it is later."""

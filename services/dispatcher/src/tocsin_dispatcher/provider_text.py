@@ -9,6 +9,8 @@ import re
 from tocsin_kit.telemetry.redact import redacted_text
 
 LONGEST = 300
+LONGEST_NAME = 40
+"""Of what a provider calls an event."""
 _LOOKED_AT = 2000
 """So much is searched for addresses: more would only cost time, and is not kept."""
 _MESSAGE_ID = re.compile(r"[\w.-]{1,100}", re.ASCII)

@@ -25,6 +25,8 @@ class Reason(StrEnum):
     NO_LONGER_TRUE = "no_longer_true"
     PROFILE_AWAITED = "profile_awaited"
     BREAKER_OPEN = "breaker_open"
+    COUNTRY_NOT_ALLOWED = "country_not_allowed"
+    """Of a code: the bank sends none to numbers there."""
 
 
 class SuppressionCause(StrEnum):

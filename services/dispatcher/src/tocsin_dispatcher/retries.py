@@ -15,6 +15,8 @@ from tocsin_kit.backoff import Backoff
 RETRIES: Mapping[Channel, Backoff] = {
     Channel.EMAIL: Backoff(timedelta(seconds=1), 2, 5, timedelta(minutes=5)),
     Channel.SMS: Backoff(timedelta(seconds=2), 3, 3, timedelta(minutes=1)),
+    Channel.PUSH: Backoff(timedelta(seconds=2), 2, 3, timedelta(minutes=5)),
+    Channel.WEBHOOK: Backoff(timedelta(seconds=5), 3, 5, timedelta(hours=1)),
 }
 """Per channel a fast phase, then the cap until the message expires. Jitter is the kit's: uniform in [0.75, 1.25]."""
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from tocsin_kit.settings import Port, Seconds, ServiceSettings
+from tocsin_dispatcher.providers.vapid import private_key
+from tocsin_kit.sealing import bytes_of, keys_of
+from tocsin_kit.settings import Environment, Port, Seconds, ServiceSettings
 
+_LOCAL = r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}:[0-9]{1,5}"
 _TO_RECORD = 5.0
 """Seconds from the end of a call until its outcome is surely written."""
 
@@ -52,13 +57,30 @@ class DispatcherSettings(ServiceSettings):
     twilio_base_url: str = Field(
         "https://api.twilio.com", validation_alias="TWILIO_BASE_URL", description="Twilio's API"
     )
-    email_chain: tuple[Literal["sendgrid", "mailbox"], ...] = Field(
-        ("sendgrid",), validation_alias="TOCSIN_EMAIL_PROVIDERS", description="providers of e-mail in order, JSON list"
+    smtp_host: str = Field(
+        "", validation_alias="SMTP_HOST", description="server that takes e-mail; without one none goes by SMTP"
+    )
+    smtp_port: Port = Field(587, validation_alias="SMTP_PORT", description="its port; 465 is usual for tls")
+    smtp_username: str = Field("", validation_alias="SMTP_USERNAME", description="log-in; empty where there is none")
+    smtp_password: SecretStr = Field(SecretStr(""), validation_alias="SMTP_PASSWORD", description="the log-in's")
+    smtp_security: Literal["none", "starttls", "tls"] = Field(
+        "starttls",
+        validation_alias="TOCSIN_SMTP_TLS",
+        validate_default=True,
+        description="starttls, tls (from the first byte) or none; with none there is no log-in but in dev",
+    )
+    smtp_connections: int = Field(
+        10, ge=1, validation_alias="TOCSIN_SMTP_CONNECTIONS", description="connections to it at once, per process"
+    )
+    email_chain: tuple[Literal["sendgrid", "smtp", "mailbox"], ...] = Field(
+        ("sendgrid", "smtp"),
+        validation_alias="TOCSIN_EMAIL_PROVIDERS",
+        description="providers of e-mail in order, JSON list; those without credentials are left out",
     )
     provider_seconds: Seconds = Field(
         10.0, validation_alias="TOCSIN_PROVIDER_SECONDS", description="time limit of a provider's call"
     )
-    provider_paces: dict[Literal["sendgrid", "twilio"], Annotated[int, Field(ge=1)]] = Field(
+    provider_paces: dict[Literal["sendgrid", "smtp", "twilio"], Annotated[int, Field(ge=1)]] = Field(
         {},
         validation_alias="TOCSIN_PROVIDER_PACES",
         description='calls a minute and process, by provider, JSON as {"twilio": 60}; default none',
@@ -71,6 +93,35 @@ class DispatcherSettings(ServiceSettings):
     )
     address_key: SecretStr | None = Field(
         None, validation_alias="TOCSIN_ADDRESS_KEY", description="keys the suppression list; default the internal key"
+    )
+    secrets_keys: SecretStr | None = Field(
+        None,
+        validation_alias="TOCSIN_SECRETS_KEYS",
+        description="encrypt secrets in the database: 32 bytes in base64url (openssl rand -base64 32 | tr '+/' '-_'),"
+        " several by comma, the first one encrypts; without one there are no webhooks and no push",
+    )
+    vapid_key: SecretStr | None = Field(
+        None,
+        validation_alias="TOCSIN_VAPID_KEY",
+        description="private key of Web Push, made as TOCSIN_SECRETS_KEYS; without one there is no push. With another"
+        " key every browser has to subscribe again",
+    )
+    vapid_subject: str = Field(
+        "mailto:alerts@tocsin.example",
+        validation_alias="TOCSIN_VAPID_SUBJECT",
+        pattern="^(mailto:|https://).+",
+        description="where push services find us, mailto: or https:",
+    )
+    push_services: str = Field(
+        "",
+        validation_alias="TOCSIN_PUSH_SERVICES",
+        description="hosts of push services beside those of the known browsers, by comma; names below them too",
+    )
+    local_endpoints: str = Field(
+        "",
+        validation_alias="TOCSIN_LOCAL_ENDPOINTS",
+        pattern=f"^({_LOCAL}(,{_LOCAL})*)?$",
+        description="in dev: addresses of this machine that webhooks and push may call, by comma, as 127.0.0.1:8080",
     )
     worker_concurrency: int = Field(
         200, ge=4, validation_alias="WORKER_CONCURRENCY", description="deliveries in hand per channel"
@@ -93,6 +144,12 @@ class DispatcherSettings(ServiceSettings):
     unverified_email_allowed: bool = Field(
         True, validation_alias="TOCSIN_UNVERIFIED_EMAIL_ALLOWED", description="send to e-mail nobody vouched for"
     )
+    verifications_a_day: int = Field(
+        10_000,
+        ge=1,
+        validation_alias="TOCSIN_VERIFICATIONS_A_DAY",
+        description="codes a day that a bank's users may ask for, all together",
+    )
     keep_deliveries: timedelta = Field(
         timedelta(days=180), validation_alias="TOCSIN_KEEP_DELIVERIES", description="how long deliveries are kept"
     )
@@ -105,6 +162,74 @@ class DispatcherSettings(ServiceSettings):
     keep_receipts: timedelta = Field(
         timedelta(days=30), validation_alias="TOCSIN_KEEP_RECEIPTS", description="how long receipts are kept"
     )
+
+    @property
+    def keep(self) -> Mapping[str, timedelta]:
+        """How long things live (data model), by their name in `store.retention.FORGET`."""
+        return {
+            "notifications": self.keep_notifications,
+            "deliveries": self.keep_deliveries,
+            "receipts": self.keep_receipts,
+            "callbacks": self.keep_receipts,
+            "idempotency_keys": timedelta(hours=24),
+            "counters": timedelta(days=2),
+            "ledger_minutes": timedelta(days=365),
+            "mailbox": timedelta(days=30),
+            "dead_letters": timedelta(days=90),
+            "breakers": timedelta(days=1),
+            "verifications": timedelta(days=1),
+            "verification_counts": timedelta(days=2),
+            "webhook_secrets": timedelta(),
+        }
+
+    @field_validator("secrets_keys")
+    @classmethod
+    def _are_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            keys_of(value.get_secret_value())
+        return value
+
+    @field_validator("vapid_key")
+    @classmethod
+    def _is_a_private_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            private_key(bytes_of(value.get_secret_value()))
+        return value
+
+    @field_validator("smtp_security")
+    @classmethod
+    def _hides_the_password(cls, value: str, info: ValidationInfo) -> str:
+        if value == "none" and info.data.get("smtp_username") and info.data.get("env") is Environment.PRODUCTION:
+            raise ValueError("the password would cross the network in the clear")
+        return value
+
+    @field_validator("local_endpoints")
+    @classmethod
+    def _are_for_dev(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("env") is Environment.PRODUCTION:
+            raise ValueError("they are for TOCSIN_ENV=dev only: whoever adds an endpoint could reach them")
+        return value
+
+    @property
+    def secret_keys(self) -> list[bytes]:
+        """The keys that secrets are sealed with, the first one seals."""
+        return [] if self.secrets_keys is None else keys_of(self.secrets_keys.get_secret_value())
+
+    @property
+    def vapid_private_key(self) -> ec.EllipticCurvePrivateKey | None:
+        """The key that push services know us by."""
+        return None if self.vapid_key is None else private_key(bytes_of(self.vapid_key.get_secret_value()))
+
+    @property
+    def more_push_services(self) -> tuple[str, ...]:
+        """Hosts beside those of the known browsers."""
+        return tuple(host for one in self.push_services.split(",") if (host := one.strip().lower()))
+
+    @property
+    def local_addresses(self) -> frozenset[tuple[str, int]]:
+        """Host and port of each local endpoint."""
+        pairs = (one.rpartition(":") for one in self.local_endpoints.split(",") if one)
+        return frozenset((host, int(port)) for host, _, port in pairs)
 
     @field_validator("lease_seconds")
     @classmethod

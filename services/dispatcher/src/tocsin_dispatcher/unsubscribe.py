@@ -1,22 +1,26 @@
 """The link that switches one kind of message off (RFC 8058): signed, single-purpose, and without an address."""
 
-import base64
-import binascii
-import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch
+from tocsin_dispatcher.keys import UserKey
+from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch, TemplateKind
+from tocsin_kit.signed_tokens import SignedTokens
 
-_PURPOSE = b"tocsin unsubscribe"
-_SIGNATURE_BYTES = 16
+_PURPOSE = "tocsin unsubscribe"
 _ALL_KINDS = "all"
+
+
+def kind_switch(user: UserKey, told: TemplateKind, channel: Channel) -> KindSwitch:
+    """What the link in a message switches off: its kind of alert; of what is no alert's, every kind."""
+    kind = next((kind for kind in AlertKind if kind.value == told.value), None)
+    return KindSwitch(user.partner_id, user.user_id, kind, channel)
 
 
 @dataclass(frozen=True)
 class UnsubscribeLinks:
-    """Makes and reads the links; the last key signs, all of them verify, so that keys can be changed."""
+    """Makes and reads the links; the last key signs, all of them verify, so that keys can be changed. The gateway,
+    which shows their page, has the same ones."""
 
     keys: Mapping[str, bytes]
     public_url: str
@@ -28,24 +32,17 @@ class UnsubscribeLinks:
 
     def token(self, switch: KindSwitch) -> str:
         """The signed token, URL-safe."""
-        key_id = list(self.keys)[-1]
         kind = switch.kind or _ALL_KINDS
-        claims = f"{key_id}:{switch.partner_id}:{switch.user_id}:{kind}:{switch.channel}".encode()
-        return base64.urlsafe_b64encode(self._signature(key_id, claims) + claims).rstrip(b"=").decode()
+        return self._tokens().made(f"{switch.partner_id}:{switch.user_id}:{kind}:{switch.channel}")
 
     def read(self, token: str) -> KindSwitch | None:
         """What the token switches off; None when it is not one of ours."""
-        try:
-            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
+        claims = self._tokens().read(token)
+        if claims is None:
             return None
-        signature, claims = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-        key_id = claims.partition(b":")[0].decode("ascii", "replace")
-        if key_id not in self.keys or not hmac.compare_digest(signature, self._signature(key_id, claims)):
-            return None
-        _, partner_id, user_id, kind, channel = claims.decode().split(":")
+        partner_id, user_id, kind, channel = claims.split(":")
         named = None if kind == _ALL_KINDS else AlertKind(kind)
         return KindSwitch(int(partner_id), int(user_id), named, Channel(channel))
 
-    def _signature(self, key_id: str, claims: bytes) -> bytes:
-        return hmac.digest(self.keys[key_id], _PURPOSE + b"\0" + claims, hashlib.sha256)[:_SIGNATURE_BYTES]
+    def _tokens(self) -> SignedTokens:
+        return SignedTokens(self.keys, _PURPOSE)

@@ -27,15 +27,17 @@ from tocsin_dispatcher.delivering.gatekeeper import Gatekeeper, Rules
 from tocsin_dispatcher.delivering.lane import Lane
 from tocsin_dispatcher.delivering.look_ups import LookUps
 from tocsin_dispatcher.delivering.recorder import Recorder
-from tocsin_dispatcher.delivering.way import Sent
+from tocsin_dispatcher.delivering.shares import Shares
+from tocsin_dispatcher.delivering.way import ReadDestinations, Sent
 from tocsin_dispatcher.doors.translate import change_to_event
-from tocsin_dispatcher.intake.dead_letters import DeadLetters
 from tocsin_dispatcher.intake.intake import Intake
 from tocsin_dispatcher.intake.profiles import Profiles
-from tocsin_dispatcher.keys import UserKey
+from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.receiving.applying import Applier
 from tocsin_dispatcher.receiving.callbacks import Callbacks
 from tocsin_dispatcher.store import tables
+from tocsin_dispatcher.store.claims import Claimed
+from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.recipients import Defaults, Profile
 from tocsin_dispatcher.unsubscribe import UnsubscribeLinks
 from tocsin_dispatcher.values import (
@@ -44,6 +46,7 @@ from tocsin_dispatcher.values import (
     Attempt,
     Channel,
     Contact,
+    Destination,
     Firing,
     GateRules,
     InAppMessage,
@@ -82,6 +85,16 @@ class ScriptedWay:
     block: asyncio.Event | None = None
     look_up: Any = None
     begun: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    read: ReadDestinations | None = None
+
+    def chain_to(self, destination: Destination | None) -> Sequence[BreakerKey]:
+        """The same for all, or where addresses are read what guards each."""
+        return self.chain if destination is None else [BreakerKey("own", destination.breaker)]
+
+    async def destinations(
+        self, connection: Connection, claims: Sequence[Claimed], now: datetime
+    ) -> Mapping[DeliveryKey, Destination]:
+        return {} if self.read is None else await self.read(connection, claims, now)
 
     async def send(
         self, key: BreakerKey, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
@@ -259,7 +272,8 @@ def make_bench(
     tracer_provider.add_span_processor(SimpleSpanProcessor(spans))
     applier = Applier(announcer, {way.channel: bell}, tracer_provider.get_tracer("test"), ADDRESS_KEY)
     board = BreakerBoard(engine, clock, metrics, way.chain, paces or {}, Random(seed))
-    lane = Lane(way.channel, engine, slots=slots, lease=lease, bell=bell, clock=clock, activity=activity)
+    shares = None if way.read is None else Shares(lambda: map(UUID, board.refusing("own")))
+    lane = Lane(way.channel, engine, slots=slots, lease=lease, bell=bell, clock=clock, activity=activity, shares=shares)
     recorder = Recorder(
         way.channel,
         engine,
@@ -272,13 +286,13 @@ def make_bench(
         activity=activity,
         address_key=ADDRESS_KEY,
         after=lane.done,
+        chain=way.chain,
     )
     gatekeeper = Gatekeeper(engine, way, board, announcer, clock, metrics, rules)
     look_ups = LookUps(engine, way, defaults, timedelta(seconds=10), lease)
     batches = Batches(look_ups, way, gatekeeper, recorder, board, recheck, clock, lane.done)
     lane.uses(batches, recorder)
     links = UnsubscribeLinks({"1": b"a key"}, "https://tocsin.example")
-    letters = DeadLetters(engine, clock, ids)
     return Bench(
         engine=engine,
         clock=clock,
@@ -286,7 +300,7 @@ def make_bench(
         activity=activity,
         intake=Intake(engine, announcer, tell, {way.channel: bell}, clock, ids, render, defaults),
         profiles=Profiles(engine, {way.channel: bell}, clock),
-        callbacks=Callbacks(engine, applier, letters, links, clock),
+        callbacks=Callbacks(engine, applier, links, clock),
         applier=applier,
         way=way,
         lane=lane,

@@ -1,13 +1,17 @@
 """The audit and retention jobs."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from tocsin_dispatcher.auditing.audit import Audit, spans
+from tocsin_dispatcher.auditing.profiles import ProfileAudit
 from tocsin_dispatcher.auditing.retention import Retention
 from tocsin_dispatcher.breakers import BreakerKey
+from tocsin_dispatcher.store.contact_sums import ProfileSum, contact_sums
 from tocsin_dispatcher.values import Channel, Firing, Outcome, OutcomeKind
 from tocsin_dispatcher.values.minutes import Minute
 from tocsin_kit.messaging.jobs import JobOrder
@@ -29,6 +33,8 @@ class EvaluatorsBooks:
         self.bench, self.firings, self.republished = bench, firings, 0
         self.heals = True
         self.asked: list[tuple[datetime, datetime]] = []
+        self.lost_profiles: list[ProfileSum] = []
+        self.asked_profiles: list[tuple[int, list[int], int | None]] = []
 
     async def summarise(self, partner_id: int, since: datetime, until: datetime) -> list[Minute]:
         assert timedelta() < until - since <= timedelta(days=1), "as the evaluator demands"
@@ -53,9 +59,25 @@ class EvaluatorsBooks:
         self.republished += len(again)
         return len(again)
 
+    async def profile_sums(self, partner_id: int) -> list[ProfileSum]:
+        async with self.bench.engine.connect() as connection:
+            ours = await contact_sums(connection, partner_id or None)
+        lost = [each for each in self.lost_profiles if partner_id in (0, each.partner_id)]
+        return [*ours, *[replace(each, part=each.part if partner_id else 0) for each in lost]]
+
+    async def republish_profiles(
+        self, partner_id: int, parts: Sequence[int], after: int | None
+    ) -> tuple[int, int | None]:
+        self.asked_profiles.append((partner_id, list(parts), after))
+        if after is None:
+            return 1, 41
+        if self.heals:
+            self.lost_profiles = []
+        return 1, None
+
 
 def _audit(bench: Bench, books: EvaluatorsBooks) -> Audit:
-    return Audit(bench.engine, books, bench.clock, bench.applier)
+    return Audit(bench.engine, books, bench.clock, bench.applier, ProfileAudit(bench.engine, books, bench.clock))
 
 
 async def _progress(done: int, total: int) -> None:
@@ -75,6 +97,7 @@ async def test_books_balance_when_every_firing_has_its_notification(benches: Mak
         "minutes": 1,
         "gap": 0,
         "republished": 0,
+        "profiles": 0,
         "receipts": 0,
         "unplanned": 0,
         "lost": 0,
@@ -94,6 +117,32 @@ async def test_a_firing_that_was_lost_is_sent_again_and_the_gap_heals(benches: M
     assert (found["gap"], found["republished"]) == (1, 3)
     assert (await audit(ORDER, _progress))["gap"] == 0
     assert len(await bench.rows("SELECT 1 FROM notifications")) == 3
+
+
+async def test_profiles_that_were_lost_are_asked_for_part_by_part(benches: MakeBench) -> None:
+    """When they differ in a second audit, for the first may have seen them on their way; page by page."""
+    bench = await benches()
+    await bench.profile()
+    books = EvaluatorsBooks(bench, [])
+    books.lost_profiles = [ProfileSum(7, 3, 2, 99), ProfileSum(7, 255, 1, -5)]
+    audit = _audit(bench, books)
+    assert (await audit(ORDER, _progress))["profiles"] == 0
+    assert (await audit(ORDER, _progress))["profiles"] == 2
+    assert books.asked_profiles == [(7, [3, 255], None), (7, [3, 255], 41)]
+    assert (await audit(ORDER, _progress))["profiles"] == 0
+
+
+async def test_what_does_not_heal_is_asked_for_once_an_hour(benches: MakeBench) -> None:
+    """A copy that is gone does not come however often it is asked for."""
+    bench = await benches()
+    books = EvaluatorsBooks(bench, [])
+    books.lost_profiles, books.heals = [ProfileSum(7, 3, 2, 99)], False
+    audit = _audit(bench, books)
+    sent = []
+    for _ in range(16):
+        sent.append((await audit(ORDER, _progress))["profiles"])
+        bench.clock.advance(timedelta(minutes=5))
+    assert sent == [0, 2, *[0] * 11, 2, 0, 0]
 
 
 async def test_a_planned_delivery_that_is_not_there_is_found(benches: MakeBench) -> None:

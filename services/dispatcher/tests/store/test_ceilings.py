@@ -8,9 +8,11 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from tocsin.notifications.v1 import partner_pb2, preference_pb2
+from tocsin_dispatcher.doors.destinations import DestinationRpcs
 from tocsin_dispatcher.doors.partner_service import PartnerServicer
 from tocsin_dispatcher.doors.preference_service import PreferenceServicer
 from tocsin_dispatcher.store.recipients import Defaults
+from tocsin_dispatcher.verifying.verifications import Verifications
 from tocsin_kit.rpc.caller import Caller, Scope, set_current_caller
 
 from .bench import ADDRESS_KEY, Bench
@@ -35,7 +37,8 @@ async def _shown(bench: Bench, defaults: Defaults) -> tuple[int, int]:
 
 async def _chosen(bench: Bench, **limits: int) -> tuple[int, int]:
     """What the user gets who asks for these limits."""
-    servicer = PreferenceServicer(bench.engine, bench.clock, Defaults(10, 50), ADDRESS_KEY)
+    places, codes = cast(DestinationRpcs, None), cast(Verifications, None)  # nobody asks them
+    servicer = PreferenceServicer(bench.engine, bench.clock, Defaults(10, 50), ADDRESS_KEY, places, codes)
     request = preference_pb2.UpdatePreferencesRequest(preferences=preference_pb2.Preferences(**limits))  # type: ignore[arg-type]
     stored = (await servicer.UpdatePreferences(request, NO_CONTEXT)).preferences
     return stored.max_per_hour, stored.max_per_day

@@ -8,7 +8,18 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from tocsin_dispatcher.states import transition_pairs
-from tocsin_dispatcher.store import claims, counters, facts, fates, ledger, notifications, receipts
+from tocsin_dispatcher.store import (
+    claims,
+    counters,
+    facts,
+    fates,
+    ledger,
+    notifications,
+    own_addresses,
+    push_subscriptions,
+    receipts,
+    webhook_endpoints,
+)
 
 from .bench import Bench
 from .conftest import MakeBench
@@ -56,7 +67,21 @@ SELECT 'sendgrid', 'e' || i, 'sent', 'm' || i || '.filter', uuidv7(), :at, CAST(
 """,
         at=bench.clock.now(),
     )
-    for table in ("notifications", "deliveries", "counters", "receipts"):
+    await bench.execute(
+        """
+INSERT INTO webhook_endpoints (partner_id, id, user_id, url, shown, name, kinds, created_at)
+SELECT 1, uuidv7(), CASE WHEN i % 10000 = 0 THEN NULL ELSE i END, '', '', '', '{}', :at FROM generate_series(1, 50000) i
+""",
+        at=bench.clock.now(),
+    )
+    await bench.execute(
+        """
+INSERT INTO push_subscriptions (partner_id, id, user_id, name, service, endpoint_hash, sealed, created_at)
+SELECT 1, uuidv7(), i, '', '', int4send(i), '', :at FROM generate_series(1, 50000) i
+""",
+        at=bench.clock.now(),
+    )
+    for table in ("notifications", "deliveries", "counters", "receipts", "webhook_endpoints", "push_subscriptions"):
         await bench.execute(f"ANALYZE {table}")
 
 
@@ -77,16 +102,50 @@ async def test_statements_use_their_index_on_a_large_table(benches: MakeBench) -
     )
     minute = {"since": now - timedelta(minutes=10), "until": now, "partner_id": 0}
     user = {"k_partner_id": [1], "k_user_id": [7]}
+    one: dict[str, object] = {"k_partner_id": [1], "k_id": [bench.ids.uuid7()]}
+    full = {"r_destination_id": [bench.ids.uuid7()], "r_room": [0]}
     cases: list[tuple[TextClause, dict[str, object], str]] = [
         (
             claims._CLAIM,
             {"w_lane": ["periodic"], "channel": "email", "slots": 50, "after": 0, "now": now, "leased_until": now},
             "deliveries_due_by_partner",
         ),
+        (
+            claims._CLAIM_SHARED,
+            {
+                **{
+                    "w_lane": ["periodic"],
+                    "channel": "email",
+                    "slots": 50,
+                    "after": 0,
+                    "now": now,
+                    "leased_until": now,
+                },
+                **full,
+            },
+            "deliveries_due_by_partner",
+        ),
         (claims._NEXT_DUE, {"w_lane": ["periodic"], "channel": "email"}, "deliveries_due"),
+        (claims._NEXT_DUE_SHARED, {"w_lane": ["periodic"], "channel": "email", **full}, "deliveries_due"),
+        (own_addresses._OF_USERS, dict(user), "push_subscriptions_of_user"),
+        (own_addresses._OF_USERS, dict(user), "webhook_endpoints_of_user"),
+        (own_addresses._READ_ENDPOINTS, {**one, "now": now}, "webhook_endpoints_pkey"),
+        (own_addresses._READ_SUBSCRIPTIONS, {**one, "k_user_id": [7]}, "push_subscriptions_pkey"),
+        (
+            webhook_endpoints._LIST[True],
+            {**me, **none, "size": 50, "id": None, "now": now},
+            "webhook_endpoints_of_user",
+        ),
+        (
+            webhook_endpoints._LIST[False],
+            {**none, "partner_id": 1, "user_id": None, "size": 50, "id": None, "now": now},
+            "webhook_endpoints_of_user",
+        ),
+        (push_subscriptions._LIST, {**me, **none, "size": 50}, "push_subscriptions_of_user"),
+        (notifications._DELIVERIES_TOLD, dict(one), "deliveries_planned_once"),
         (
             facts._TELLING,
-            {**user, "k_channel": ["email"], "k_fact_key": ["purchase:7"]},
+            {**user, "k_channel": ["email"], "k_fact_key": ["purchase:7"], "k_destination_id": [None]},
             "deliveries_one_per_fact",
         ),
         (notifications._LIST, {**me, **none, "size": 50}, "notifications_listed"),
@@ -107,7 +166,9 @@ async def test_statements_use_their_index_on_a_large_table(benches: MakeBench) -
         plan = await _plan(bench, sql, values)
         assert index in plan, f"wanted {index}:\n{plan}"
         assert "Seq Scan on deliveries" not in plan, plan
-        if sql is claims._CLAIM:
+        assert "Seq Scan on webhook_endpoints" not in plan, plan
+        assert "Seq Scan on push_subscriptions" not in plan, plan
+        if sql in (claims._CLAIM, claims._CLAIM_SHARED):
             assert "using deliveries_due on" not in plan, (
                 f"a small partner is looked for in a large one's rows:\n{plan}"
             )

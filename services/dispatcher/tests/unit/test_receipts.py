@@ -116,8 +116,51 @@ def test_event_ids_are_case_sensitive_and_the_same_event_has_the_same_key() -> N
     assert keys[0] == keys[2] != keys[1]
 
 
-def test_a_machines_opening_is_none() -> None:
-    assert one(sendgrid({"event": "open", "sg_machine_open": True})).effect is E.NOTED
+def test_a_machines_opening_is_told_from_a_persons() -> None:
+    """Only what says that it was a machine's is one."""
+    assert one(sendgrid({"event": "open", "sg_machine_open": True})).effect is E.OPENED_BY_MACHINE
+    for person in ({}, {"sg_machine_open": False}, {"sg_machine_open": "true"}):
+        assert one(sendgrid({"event": "open", **person})).effect is E.OPENED, person
+
+
+def test_who_joins_a_group_again_takes_back_leaving_it_and_nothing_else() -> None:
+    """An unsubscription from everything is taken back at SendGrid by its own people only, who send no event."""
+    receipt = one(sendgrid({"event": "group_resubscribe", "email": "a@b.com"}))
+    assert (receipt.lift, receipt.lift_only_of) == (C.UNSUBSCRIBED, "group_unsubscribe")
+
+
+@needs_contracts
+@pytest.mark.parametrize("name", contract("sendgrid_events.json")["current_docs"]["one_of_each"])
+def test_each_event_keeps_what_sendgrid_calls_it(name: str) -> None:
+    """A timeline is told by it."""
+    event = contract("sendgrid_events.json")["current_docs"]["one_of_each"][name]
+    assert one(sendgrid(event)).name == event["event"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("Bounced Address", C.BOUNCED),
+        ("Invalid", C.BOUNCED),
+        ("Unsubscribed Address", C.UNSUBSCRIBED),
+        ("Spam Reporting Address", C.COMPLAINED),
+        ("Invalid SMTPAPI header", None),
+        ("Spam Content (if Spam Checker app is enabled)", None),
+        ("Recipient List over Package Quota", None),
+    ],
+)
+def test_a_drop_blames_the_address_where_its_reason_does(reason: str, cause: SuppressionCause | None) -> None:
+    """The reasons of SendGrid's page on drops."""
+    receipt = one(sendgrid({"event": "dropped", "reason": reason, "email": "a@b.com"}))
+    assert (receipt.effect, receipt.suppress) == (E.FAILED, cause)
+
+
+def test_an_asynchronous_bounce_has_our_ids_alone() -> None:
+    """It comes without a message id, after the mail was delivered."""
+    ours = {"delivery_id": DELIVERY, "delivery_attempt": "1", "partner_id": "7"}
+    receipt = one(sendgrid({"event": "bounce", "type": "bounce", "email": "a@b.com", "sg_event_id": "x", **ours}))
+    assert (receipt.message_id, receipt.delivery_id, receipt.partner_id) == (None, UUID(DELIVERY), 7)
+    assert (receipt.effect, receipt.suppress) == (E.BOUNCED, C.BOUNCED)
 
 
 def test_a_drop_for_its_content_blames_no_address() -> None:
@@ -245,22 +288,49 @@ def test_the_callbacks_url_names_the_delivery() -> None:
     assert (receipt.partner_id, receipt.delivery_id, receipt.attempt) == (1, UUID(DELIVERY), 2)
 
 
-@pytest.mark.parametrize(
-    ("parameters", "suppress", "lift"),
-    [
-        ({"Body": " stop\n"}, C.STOPPED, None),
-        ({"Body": "hello", "OptOutType": "STOP"}, C.STOPPED, None),
-        ({"Body": "Start"}, None, C.STOPPED),
-        ({"Body": "stop it please"}, None, None),
-        ({"Body": "HELP", "OptOutType": "HELP"}, None, None),
-    ],
-)
-def test_stop_and_start(
-    parameters: dict[str, str], suppress: SuppressionCause | None, lift: SuppressionCause | None
-) -> None:
+def inbound(**parameters: str) -> Receipt:
     form = {"MessageSid": "SM2", "From": "+13125550100", "To": "+15017250604", **parameters}
-    receipt = one(read("twilio-inbound", urlencode(form).encode()))
-    assert (receipt.suppress, receipt.lift, receipt.address) == (suppress, lift, "+13125550100")
+    return one(read("twilio-inbound", urlencode(form).encode()))
+
+
+STOPS = ["STOP", "stopall", "Unsubscribe", "CANCEL", "End", "quit", "OPTOUT", "Revoke", " stop\n", "Stop.", "STOP ALL"]
+STARTS = ["START", "yes", "Unstop"]
+HELPS = ["HELP", "info"]
+NEITHER = ["stop it please", "nonstop", "Yes!", "start again", "", "halt", "endless", "?", "don't stop"]
+
+
+@pytest.mark.parametrize("body", STOPS)
+def test_every_word_for_stop(body: str) -> None:
+    """Twilio's list, as people write it."""
+    receipt = inbound(Body=body)
+    assert (receipt.name, receipt.suppress, receipt.lift) == ("STOP", C.STOPPED, None)
+    assert receipt.address == "+13125550100"
+
+
+@pytest.mark.parametrize("body", STARTS)
+def test_every_word_for_start(body: str) -> None:
+    """Exactly as Twilio wants it: it is consent."""
+    receipt = inbound(Body=body)
+    assert (receipt.name, receipt.suppress, receipt.lift) == ("START", None, C.STOPPED)
+
+
+@pytest.mark.parametrize(("body", "name"), [*((one, "HELP") for one in HELPS), *((one, "inbound") for one in NEITHER)])
+def test_what_is_no_wish_about_texts_changes_nothing(body: str, name: str) -> None:
+    """HELP among it: Twilio answers that itself."""
+    receipt = inbound(Body=body)
+    assert (receipt.name, receipt.suppress, receipt.lift) == (name, None, None)
+
+
+@pytest.mark.parametrize(
+    ("understood", "suppress", "lift"),
+    [("STOP", C.STOPPED, None), ("start", None, C.STOPPED), ("HELP", None, None), ("a new one", C.STOPPED, None)],
+)
+def test_what_twilio_has_understood_comes_first(
+    understood: str, suppress: SuppressionCause | None, lift: SuppressionCause | None
+) -> None:
+    """An account may have words of its own; what it says that is unknown to us is looked for in the text."""
+    receipt = inbound(Body="stop", OptOutType=understood)
+    assert (receipt.suppress, receipt.lift) == (suppress, lift)
 
 
 def test_a_click_on_the_link_switches_the_kind_off() -> None:

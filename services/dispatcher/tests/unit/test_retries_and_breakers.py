@@ -29,6 +29,12 @@ K = OutcomeKind
         (Channel.SMS, 0, 2),
         (Channel.SMS, 1, 6),
         (Channel.SMS, 2, 60),
+        (Channel.PUSH, 0, 2),
+        (Channel.PUSH, 1, 4),
+        (Channel.PUSH, 2, 300),
+        (Channel.WEBHOOK, 0, 5),
+        (Channel.WEBHOOK, 3, 135),
+        (Channel.WEBHOOK, 4, 3600),
     ],
 )
 def test_transient_errors_are_retried_fast_and_then_at_the_cap(

@@ -1,5 +1,7 @@
 """What the environment may say to the dispatcher."""
 
+import base64
+
 import pytest
 
 from tocsin_dispatcher.settings import DispatcherSettings
@@ -47,3 +49,82 @@ def test_a_pace_that_is_none_is_refused_by_name(
     with pytest.raises(SystemExit):
         load(DispatcherSettings)
     assert capsys.readouterr().err.startswith("TOCSIN_PROVIDER_PACES: ")
+
+
+KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
+
+
+def complaints(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The variables that are wrong; none of their values is told."""
+    with pytest.raises(SystemExit):
+        load(DispatcherSettings)
+    return [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+
+
+def test_keys_are_32_bytes_with_padding_or_without_and_the_first_one_seals(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(DispatcherSettings).secret_keys == []
+    monkeypatch.setenv("TOCSIN_SECRETS_KEYS", f"{KEY.rstrip('=')}, {base64.urlsafe_b64encode(b'o' * 32).decode()}")
+    assert load(DispatcherSettings).secret_keys == [b"k" * 32, b"o" * 32]
+
+
+@pytest.mark.parametrize("value", ["short", f"{KEY},", "?" * 43, "k" * 44])
+def test_what_is_no_key_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    monkeypatch.setenv("TOCSIN_SECRETS_KEYS", value)
+    monkeypatch.setenv("TOCSIN_VAPID_KEY", value)
+    assert set(complaints(capsys)) == {"TOCSIN_SECRETS_KEYS", "TOCSIN_VAPID_KEY"}
+
+
+def test_a_vapid_key_is_a_number_of_the_curve(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert load(DispatcherSettings).vapid_private_key is None
+    monkeypatch.setenv("TOCSIN_VAPID_KEY", KEY)
+    key = load(DispatcherSettings).vapid_private_key
+    assert key is not None
+    assert key.private_numbers().private_value == int.from_bytes(b"k" * 32, "big")
+    monkeypatch.setenv("TOCSIN_VAPID_KEY", base64.urlsafe_b64encode(b"\xff" * 32).decode())
+    assert complaints(capsys) == ["TOCSIN_VAPID_KEY"]
+
+
+def test_addresses_of_this_machine_are_called_in_dev_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOCSIN_LOCAL_ENDPOINTS", "127.0.0.1:8080,127.0.0.2:9")
+    assert load(DispatcherSettings).local_addresses == {("127.0.0.1", 8080), ("127.0.0.2", 9)}
+    monkeypatch.setenv("TOCSIN_ENV", "production")
+    monkeypatch.setenv("TOCSIN_JWKS", "https://bank.example/jwks")
+    monkeypatch.setenv("TOCSIN_LOG_HASH_KEY", "a key")
+    assert complaints(capsys) == ["TOCSIN_LOCAL_ENDPOINTS"]
+
+
+@pytest.mark.parametrize("value", ["10.0.0.1:80", "169.254.169.254:80", "localhost:80", "127.0.0.1", "0.0.0.0:80"])
+def test_no_other_address_is_called_for_strangers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    monkeypatch.setenv("TOCSIN_LOCAL_ENDPOINTS", value)
+    assert complaints(capsys) == ["TOCSIN_LOCAL_ENDPOINTS"]
+
+
+def test_push_services_are_named_by_comma(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(DispatcherSettings).more_push_services == ()
+    monkeypatch.setenv("TOCSIN_PUSH_SERVICES", "Push.Bank.example, other.example,")
+    assert load(DispatcherSettings).more_push_services == ("push.bank.example", "other.example")
+
+
+def test_smtp_comes_after_sendgrid_and_asks_for_tls_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(DispatcherSettings)
+    assert (settings.email_chain, settings.smtp_host, settings.smtp_security) == (("sendgrid", "smtp"), "", "starttls")
+    monkeypatch.setenv("TOCSIN_EMAIL_PROVIDERS", '["smtp", "sendgrid"]')
+    assert load(DispatcherSettings).email_chain == ("smtp", "sendgrid")
+
+
+def test_a_password_does_not_cross_the_network_in_the_clear_but_in_dev(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"SMTP_USERNAME": "tocsin", "SMTP_PASSWORD": "hush", "TOCSIN_SMTP_TLS": "none"}.items():
+        monkeypatch.setenv(name, value)
+    assert load(DispatcherSettings).smtp_security == "none"
+    monkeypatch.setenv("TOCSIN_ENV", "production")
+    assert "TOCSIN_SMTP_TLS" in complaints(capsys)

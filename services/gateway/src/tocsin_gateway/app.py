@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tocsin_gateway.callbacks.receiving import CallbackPath, Receiver
 from tocsin_gateway.callbacks.signatures import SendGridSignature, TwilioSignature
+from tocsin_gateway.callbacks.unsubscribing import PATH as UNSUBSCRIBE
+from tocsin_gateway.callbacks.unsubscribing import UnsubscribeSignature, UnsubscribeTokens, Unsubscribing
 from tocsin_gateway.doors.inbox import NotificationInbox, subscriber
 from tocsin_gateway.doors.jobs import handlers
 from tocsin_gateway.doors.translate import receipt
@@ -95,19 +97,20 @@ async def gateway(
         CallbackPath("twilio-inbound", "/webhooks/twilio/inbound", twilio),
     )
 
+    def receiver(path: CallbackPath) -> Receiver:
+        return Receiver(path, ledger, public_url=settings.public_url, clock=clock, ids=ids, metrics=own_metrics)
+
+    links = UnsubscribeTokens({"1": settings.unsubscribe_key.get_secret_value().encode()})
+    by_link = receiver(CallbackPath("unsubscribe", UNSUBSCRIBE, UnsubscribeSignature(links)))
+
     async def database() -> str | None:
         return await _database(engine)
 
     application = site(
         rest=RestApi(table, codec, door, upstream.call),
         live=LiveInbox(NotificationInbox(upstream, codec), feeds, verifier, clock, measured.live_sockets),
-        callbacks=[
-            (
-                path.path,
-                Receiver(path, ledger, public_url=settings.public_url, clock=clock, ids=ids, metrics=own_metrics),
-            )
-            for path in paths
-        ],
+        callbacks=[(path.path, receiver(path)) for path in paths],
+        unsubscribing=Unsubscribing(links, by_link),
         door=door,
         metrics=MergedMetrics(metrics, settings.metrics_urls),
         ready=database,

@@ -43,6 +43,12 @@ class GatewaySettings(ServiceSettings):
         validation_alias="TOCSIN_TWILIO_AUTH_TOKEN_SECOND",
         description="the other auth token during a rotation",
     )
+    unsubscribe_key: SecretStr = Field(
+        SecretStr("tocsin unsubscribe, for development only"),
+        validation_alias="TOCSIN_UNSUBSCRIBE_KEY",
+        min_length=16,
+        description="signs unsubscribe links; the dispatcher has the same",
+    )
     cors_origins: str = Field(
         "",
         validation_alias="TOCSIN_CORS_ORIGINS",

@@ -15,6 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from tocsin_gateway.callbacks.receiving import Receiver
+from tocsin_gateway.callbacks.unsubscribing import PATH as UNSUBSCRIBE
+from tocsin_gateway.callbacks.unsubscribing import Unsubscribing
 from tocsin_gateway.entrance.callers import Door
 from tocsin_gateway.entrance.frame import note_route
 from tocsin_gateway.entrance.problems import our_fault, problem
@@ -36,15 +38,18 @@ def site(
     rest: RestApi,
     live: LiveInbox,
     callbacks: Sequence[tuple[str, Receiver]],
+    unsubscribing: Unsubscribing,
     door: Door,
     metrics: MergedMetrics,
     ready: Check,
     reference: Reference,
     origins: Sequence[str],
 ) -> Starlette:
-    """The application: callbacks, live inbox, health, metrics, reference, and REST for the rest."""
+    """The application: callbacks, unsubscribe links, live inbox, health, metrics, reference, and REST for the rest."""
     routes: list[BaseRoute] = [
         *(Route(path, receiver.__call__, methods=["POST"]) for path, receiver in callbacks),
+        Route(UNSUBSCRIBE, unsubscribing.page, methods=["GET"]),
+        Route(UNSUBSCRIBE, unsubscribing.stop, methods=["POST"]),
         WebSocketRoute("/api/v2/live", live.__call__),
         Route("/healthz", _alive),
         Route("/readyz", _readiness(ready)),

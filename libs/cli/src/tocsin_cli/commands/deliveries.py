@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Annotated, TypeVar
 
 import typer
@@ -12,7 +13,8 @@ from tocsin.types.v1 import types_pb2
 from tocsin_cli.calls import call
 from tocsin_cli.choices import number, word
 from tocsin_cli.settings import read_settings
-from tocsin_cli.show import fields, instant, table
+from tocsin_cli.show import fields, instant, say, table
+from tocsin_cli.times import instant as typed_instant
 
 _CHANNEL = types_pb2.DESCRIPTOR.enum_types_by_name["Channel"]
 _STATUS = delivery_pb2.DESCRIPTOR.enum_types_by_name["DeliveryStatus"]
@@ -29,6 +31,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(listing)
     group.command()(show)
     group.command()(retry)
+    group.command("retry-failed")(retry_failed)
     app.add_typer(group, name="deliveries")
 
 
@@ -89,6 +92,39 @@ def retry(delivery_id: DeliveryId, partner: Partner) -> None:
     """Try a failed or expired delivery again."""
     request = delivery_pb2.RetryDeliveryRequest(id=delivery_id, partner_id=partner)
     _one(_ask(lambda deliveries: deliveries.RetryDelivery(request)).delivery)
+
+
+def retry_failed(
+    since: Annotated[
+        datetime, typer.Option(parser=typed_instant, metavar="INSTANT", help="Ended since then: 2025-11-01T10:00Z, 2h.")
+    ],
+    until: Annotated[
+        datetime | None, typer.Option(parser=typed_instant, metavar="INSTANT", help="Ended before then; default now.")
+    ] = None,
+    partner: Partner = 0,
+    channel: Annotated[str | None, typer.Option(help="email, sms, push or webhook.")] = None,
+    status: Annotated[str | None, typer.Option(help="failed or expired; default both.")] = None,
+    provider: Annotated[str, typer.Option(help="Last handed to this one: sendgrid, twilio, ...")] = "",
+    error: Annotated[str, typer.Option(help="Only those whose error holds these words.")] = "",
+) -> None:
+    """Try all failed and expired deliveries that fit again, those that ended first before others."""
+    request = delivery_pb2.RetryFailedDeliveriesRequest(
+        partner_id=partner,
+        channel=types_pb2.Channel.ValueType(number(_CHANNEL, channel)),
+        status=delivery_pb2.DeliveryStatus.ValueType(number(_STATUS, status)),
+        provider=provider,
+        error=error,
+    )
+    request.failed_since.FromDatetime(since)
+    if until is not None:
+        request.failed_until.FromDatetime(until)
+    retried = 0
+    while True:
+        answer = _ask(lambda deliveries: deliveries.RetryFailedDeliveries(request))
+        retried += answer.retried
+        if not answer.more or not answer.retried:
+            break
+    say(f"{retried} deliveries are tried again")
 
 
 def _one(one: delivery_pb2.Delivery) -> None:

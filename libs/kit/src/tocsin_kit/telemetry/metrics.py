@@ -115,6 +115,11 @@ class Metrics:
         return self._counter("tocsin_sms_segments_total", "SMS segments sent.")
 
     @cached_property
+    def template_failures(self) -> Counter:
+        """Messages that were told in built-in words because a bank's template failed, by channel and how it failed."""
+        return self._counter("tocsin_template_failures_total", "Banks' templates that failed.", "channel", "reason")
+
+    @cached_property
     def live_sockets(self) -> Gauge:
         """WebSockets that are open."""
         return self._gauge("tocsin_live_sockets", "Live sockets.")

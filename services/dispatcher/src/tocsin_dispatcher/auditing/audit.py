@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from tocsin_dispatcher.auditing.profiles import ProfileAudit
 from tocsin_dispatcher.receiving.applying import Applier
 from tocsin_dispatcher.store.database import Engine, in_transaction
 from tocsin_dispatcher.store.ledger import books, compared_until, gaps, notification_minutes, write_compared
@@ -66,6 +67,7 @@ class Audit:
     evaluator: Books
     clock: Clock
     applier: Applier
+    profiles: ProfileAudit
 
     async def __call__(self, _order: JobOrder, progress: Progress) -> dict[str, int]:
         """Answers what was compared and found."""
@@ -80,10 +82,12 @@ class Audit:
         async with self.engine.connect() as connection:
             found = await books(connection, now - DAY, now, _PATIENCE)
             gap = sum(gap.line.missing for gap in await gaps(connection))
+        profiles = await self._heal_profiles()
         counts = {
             "minutes": minutes,
             "gap": gap,
             "republished": republished,
+            "profiles": profiles,
             "receipts": receipts,
             "unplanned": found.unplanned,
             "lost": found.lost,
@@ -125,6 +129,14 @@ class Audit:
 
     async def _republish(self, differing: Sequence[Compared]) -> int:
         return sum([await self.evaluator.republish(line.minute, line.minute + _MINUTE) for line in differing])
+
+    async def _heal_profiles(self) -> int:
+        """How many profiles are sent again. The next audit goes on where this one could not: the books come first."""
+        try:
+            return await self.profiles.heal()
+        except TocsinError as error:
+            _log.warning("profiles_not_compared", error=str(error))
+            return 0
 
     async def _apply_missed(self, since: datetime) -> int:
         """Receipts that wait although their delivery is known: they and its outcome were written at the same time."""

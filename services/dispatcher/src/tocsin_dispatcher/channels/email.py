@@ -4,9 +4,10 @@ import re
 from datetime import datetime
 
 from tocsin_dispatcher.channels.medium import reader_of
-from tocsin_dispatcher.rendering.renderer import Renderer
-from tocsin_dispatcher.unsubscribe import UnsubscribeLinks
-from tocsin_dispatcher.values import Channel, EmailMessage, KindSwitch, Notification, Recipient
+from tocsin_dispatcher.keys import UserKey
+from tocsin_dispatcher.rendering.renderer import EmailTexts, Renderer
+from tocsin_dispatcher.unsubscribe import UnsubscribeLinks, kind_switch
+from tocsin_dispatcher.values import Channel, Contact, EmailMessage, Notification, Recipient, kind_told
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _LONGEST_SUBJECT = 200
@@ -27,9 +28,19 @@ class Email:
     def compose(self, notification: Notification, recipient: Recipient, now: datetime) -> EmailMessage:
         """The e-mail of one attempt."""
         contact = recipient.contact
-        if contact is None or not contact.email:
+        if contact is None:
             raise ValueError("an e-mail needs an address")
-        switch = KindSwitch(notification.partner_id, notification.user_id, notification.kind, Channel.EMAIL)
-        stop = self._links.url(switch)
-        texts = self._renderer.email(notification.context, reader_of(contact, now), stop)
+        texts = self._renderer.email(notification.context, reader_of(contact, now), self.stop(notification))
+        return self.message(notification, contact, texts)
+
+    def message(self, notification: Notification, contact: Contact, texts: EmailTexts) -> EmailMessage:
+        """The e-mail of such texts. Raises ValueError where there is no address."""
+        if not contact.email:
+            raise ValueError("an e-mail needs an address")
+        stop = self.stop(notification)
         return EmailMessage(header_text(contact.email), header_text(texts.subject), texts.text, texts.html, stop)
+
+    def stop(self, notification: Notification) -> str:
+        """The link that stops e-mails of its kind."""
+        kind = kind_told(notification.context) if notification.trial is None else notification.trial.kind
+        return self._links.url(kind_switch(UserKey(notification.partner_id, notification.user_id), kind, Channel.EMAIL))

@@ -6,6 +6,7 @@
            ├► way.py         a channel's medium and its chain of providers; one call
            └► look_ups.py    what became of an SMS nobody answered for
       └► recorder.py  outcomes in batches, one transaction each
+    shares.py         how many slots one webhook endpoint, or one browser, may use
     breaker_board.py  circuit breakers and paces, shared with the other replicas
 
 No transaction is open during a call. Start reading in `lane.py`.

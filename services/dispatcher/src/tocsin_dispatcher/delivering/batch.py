@@ -15,7 +15,7 @@ from tocsin_dispatcher.delivering.way import Sent, Way
 from tocsin_dispatcher.planning.recheck import needs_recheck
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.claims import Claimed
-from tocsin_dispatcher.values import AlertStanding, Attempt, Outcome, OutcomeKind
+from tocsin_dispatcher.values import AlertStanding, Attempt, Delivery, Outcome, OutcomeKind
 from tocsin_kit.clock import Clock
 from tocsin_kit.transient import is_transient
 
@@ -32,7 +32,7 @@ _LOST = Outcome(OutcomeKind.UNKNOWN, answer="the worker was lost during the call
 
 
 class Batches:
-    """Works on a channel's claims. `done` is called with how many were set aside, for what leaves no result."""
+    """Works on a channel's claims. `done` is called with those that were set aside, for what leaves no result."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Batches:
         board: BreakerBoard,
         recheck: Recheck,
         clock: Clock,
-        done: Callable[[int], None],
+        done: Callable[[Sequence[Delivery]], None],
     ) -> None:
         self._look_ups, self._way, self._gatekeeper, self._recorder = look_ups, way, gatekeeper, recorder
         self._board, self._recheck, self._clock, self._done = board, recheck, clock, done
@@ -74,7 +74,7 @@ class Batches:
         lost = [claimed for claimed in claims if (claimed.key, claimed.delivery.attempt) not in in_hand]
         for claimed in lost:
             self._recorder.add(Result(claimed.delivery, _LOST, self._clock.now()))
-        self._done(len(claims) - len(lost))
+        self._done([one.delivery for one in claims if (one.key, one.delivery.attempt) in in_hand])
 
     async def _leave_if_true(self, claims: Sequence[Claimed]) -> Sequence[Call]:
         firings = [(claimed.delivery.partner_id, claimed.notification.id) for claimed in claims]
@@ -83,7 +83,8 @@ class Batches:
     async def _leave(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Call]:
         await self._board.refresh()
         admitted = await self._gatekeeper.admit(claims, standings)
-        self._done(len(claims) - len(admitted))
+        leaving = {one.claimed.key for one in admitted}
+        self._done([claimed.delivery for claimed in claims if claimed.key not in leaving])
         return [_call(self._send, one) for one in admitted]
 
     async def _look_up(self, claims: Sequence[Claimed]) -> Sequence[Call]:
@@ -112,6 +113,7 @@ class Batches:
             possible_duplicate=claimed.possible_duplicate,
             traceparent=delivery.traceparent,
             tracestate=delivery.tracestate,
+            expires_at=delivery.expires_at,
         )
         try:
             sent = await self._way.send(admitted.provider, attempt, claimed.notification, admitted.recipient, now)

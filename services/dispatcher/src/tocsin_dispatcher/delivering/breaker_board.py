@@ -17,8 +17,13 @@ from tocsin_dispatcher.values import Outcome, OutcomeKind
 from tocsin_kit.clock import Clock
 from tocsin_kit.telemetry.metrics import Metrics
 
-#: How often the other replicas' breakers are looked at, beside once for each batch.
-REFRESH = timedelta(seconds=1)
+#: How often the other replicas' breakers are looked at, beside once for each batch: all agree within a second.
+REFRESH = timedelta(milliseconds=500)
+
+#: How long after its end a pause still says how fast may be called.
+_PAUSES_TELL = timedelta(hours=1)
+#: How often is forgotten what is of no use any more.
+_SWEEP = timedelta(minutes=1)
 
 _LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
@@ -48,7 +53,8 @@ class BoardChanges:
 class BreakerBoard:
     """The breakers and paces of this process, and what is still to be written of them.
 
-    `paces` are calls a minute, by provider; `random` spreads pauses of which no end was told.
+    `paces` are calls a minute, by provider; `random` spreads pauses of which no end was told; `of_addresses` are the
+    providers whose addresses each have a breaker.
     """
 
     def __init__(
@@ -59,10 +65,13 @@ class BreakerBoard:
         keys: Iterable[BreakerKey],
         paces: Mapping[str, int],
         random: Random,
+        of_addresses: Sequence[str] = (),
     ) -> None:
         self._engine, self._clock, self._metrics = engine, clock, metrics
         self._breakers, self._paces = Breakers(), Paces(paces, random)
         self._known = set(keys)
+        self._of_addresses = of_addresses
+        self._swept_at = clock.now()
         self._unwritten: dict[BreakerKey, Breaker] = {}
         self._unwritten_pauses: dict[BreakerKey, Pause] = {}
 
@@ -97,6 +106,16 @@ class BreakerBoard:
         """Whether a provider of the chain is left alone or being tried: what it is asked to take is a probe."""
         now = self._clock.now()
         return any(self._breakers.of(key, now).state is not BreakerState.CLOSED for key in chain)
+
+    def passed_over(self, chain: Sequence[BreakerKey]) -> frozenset[str]:
+        """The providers of a chain that are left alone, or being tried, while another one of it takes calls."""
+        now = self._clock.now()
+        closed = {key for key in chain if self._breakers.of(key, now).state is BreakerState.CLOSED}
+        return frozenset(key.provider for key in chain if key not in closed) if closed else frozenset()
+
+    def refusing(self, provider: str) -> list[str]:
+        """The credentials of a provider that would not be called now."""
+        return self._breakers.refusing(provider, self._clock.now())
 
     def release(self, keys: Iterable[BreakerKey]) -> None:
         """These admitted calls were not made after all."""
@@ -138,8 +157,8 @@ class BreakerBoard:
     async def refresh(self) -> None:
         """Follow what the other replicas, or an operator, wrote."""
         async with self._engine.connect() as connection:
-            written = await read_board(connection)
-        now = self._clock.now()
+            now = self._clock.now()
+            written = await read_board(connection, self._breakers.not_closed(), now - _PAUSES_TELL)
         for key, (breaker, pause) in written.items():
             self._known.add(key)
             self._breakers.follow(key, breaker, now)
@@ -150,10 +169,14 @@ class BreakerBoard:
     async def round(self) -> None:
         """As `refresh`, for a loop that looks every `REFRESH`."""
         await self.refresh()
+        now = self._clock.now()
+        if now >= self._swept_at + _SWEEP:
+            self._swept_at = now
+            self._paces.forget_idle(now)
 
     def _show(self) -> None:
         """The worst of each provider's breakers."""
-        worst: dict[str, int] = {}
+        worst = dict.fromkeys(self._of_addresses, 0)
         for key in self._known:
             level = _LEVELS[self._breakers.of(key, self._clock.now()).state]
             worst[key.provider] = max(level, worst.get(key.provider, 0))

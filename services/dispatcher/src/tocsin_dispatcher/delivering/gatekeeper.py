@@ -16,12 +16,13 @@ from tocsin_dispatcher.changes import change_of
 from tocsin_dispatcher.delivering.aside import set_aside_by, waiting
 from tocsin_dispatcher.delivering.breaker_board import BoardChanges, BreakerBoard
 from tocsin_dispatcher.delivering.way import Way
-from tocsin_dispatcher.keys import UserKey
+from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.planning.gate import gate
 from tocsin_dispatcher.planning.local_time import zone_named
 from tocsin_dispatcher.planning.plan import fact_key
-from tocsin_dispatcher.planning.stages.rate_limits import limits
+from tocsin_dispatcher.planning.stages.rate_limits import limits, owes_token
 from tocsin_dispatcher.planning.windows import Windows, windows_at
+from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.attempts import Beginning, SetAside, begin_attempts, set_aside
 from tocsin_dispatcher.store.claims import Claimed
@@ -29,12 +30,14 @@ from tocsin_dispatcher.store.counters import Granted, Wanted, counts_of, take_to
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.store.facts import FactKey, deliveries_telling
 from tocsin_dispatcher.store.fates import lock_before_ending, release_members
+from tocsin_dispatcher.store.history import note_rechecked
 from tocsin_dispatcher.store.recipients import Defaults, KnownRecipient, recipients
 from tocsin_dispatcher.store.suppressions import AddressKey, Suppressed, suppressed
 from tocsin_dispatcher.values import (
     AlertStanding,
     Counts,
     Delivery,
+    Destination,
     GateCase,
     GateRules,
     Proceed,
@@ -132,6 +135,7 @@ class Gatekeeper:
         await self._take_tokens(connection, decided, admitted_by)
         await self._lock(connection, decided, claims)
         begun = await self._begin(connection, decided, now, admitted_by)
+        await note_rechecked(connection, _rechecked(claims, begun, standings), now)
         written = await set_aside(connection, decided.aside, now)
         ended = [put.key for put in decided.aside if put.status in _NEVER_JOINED and put.key.id in written]
         released = await release_members(connection, ended, now)
@@ -167,15 +171,15 @@ class Gatekeeper:
             connection, self._way.channel, [(user, windows[user].hour, windows[user].day) for user in windows]
         )
         telling = await deliveries_telling(connection, sorted(set(filter(None, map(_fact_given_up, claims)))))
-        probing = self._board.is_probing(self._way.chain)
-        ordered = sorted(claims, key=lambda one: _turn(one, probing))
+        places = await self._way.destinations(connection, claims, now)
+        ordered = sorted(claims, key=lambda one: _turn(one, self._is_probing(places.get(one.key))))
         return [
             (
                 claimed,
                 GateCase(
                     claimed.delivery,
                     claimed.notification,
-                    self._recipient(claimed, known, listed, counts, standings, telling),
+                    self._recipient(claimed, known, listed, counts, standings, telling, places.get(claimed.key)),
                     now,
                     self._rules.gate,
                 ),
@@ -191,19 +195,25 @@ class Gatekeeper:
         counts: Mapping[UserKey, Counts],
         standings: Mapping[UUID, AlertStanding],
         telling: Mapping[FactKey, SameFact],
+        destination: Destination | None,
     ) -> Recipient:
         user, fact = _user(claimed), _fact_given_up(claimed)
         address = self._address(user, known[user])
         entry = None if address is None else listed.get(address)
+        disabled = SuppressionCause.DISABLED if destination is not None and destination.is_disabled else None
         return Recipient(
             contact=known[user].contact,
             preferences=known[user].preferences,
             partner=known[user].partner,
-            suppressed=None if entry is None else entry.cause,
+            suppressed=disabled if entry is None else entry.cause,
             counts=counts.get(user, Counts()),
             standing=standings.get(claimed.notification.id, AlertStanding.HOLDS),
             same_fact=None if fact is None else telling.get(fact),
+            destination=destination,
         )
+
+    def _is_probing(self, destination: Destination | None) -> bool:
+        return self._board.is_probing(self._way.chain_to(destination))
 
     def _address(self, user: UserKey, known: KnownRecipient) -> AddressKey | None:
         address = None if known.contact is None else known.contact.address(self._way.channel)
@@ -227,13 +237,14 @@ class Gatekeeper:
         if not isinstance(verdict, Proceed):
             decided.aside.append(set_aside_by(claimed, verdict))
             return
-        provider = self._board.admit_first(self._way.chain, claimed.notification.critical)
+        chain = self._way.chain_to(case.recipient.destination)
+        provider = self._board.admit_first(chain, claimed.notification.critical)
         if not isinstance(provider, BreakerKey):
             decided.aside.append(waiting(claimed, provider))
             return
         admitted_by.append(provider)
         decided.proceeding.append((claimed, case, provider))
-        if not claimed.delivery.token_taken:
+        if owes_token(claimed.delivery):
             counts[user] = _one_more(case.recipient.counts, claimed.notification.critical)
 
     def _give_back(self, provider: BreakerKey, admitted_by: list[BreakerKey]) -> None:
@@ -245,7 +256,7 @@ class Gatekeeper:
         """Take the tokens that are owed. Another worker may have been faster: who got none is gated once more."""
         owing: dict[UserKey, list[tuple[Claimed, GateCase, BreakerKey]]] = defaultdict(list)
         for entry in decided.proceeding:
-            if not entry[0].delivery.token_taken:
+            if owes_token(entry[0].delivery):
                 owing[_user(entry[0])].append(entry)
         wanted = [_wanted(user, entries) for user, entries in owing.items()]
         granted = await take_tokens(connection, self._way.channel, wanted, self._rules.gate.critical_per_hour)
@@ -302,7 +313,7 @@ def _fact_given_up(claimed: Claimed) -> FactKey | None:
     """The fact that another delivery may tell by now. One that has the key tells it itself: the unique key says so."""
     delivery = claimed.delivery
     fact = fact_key(claimed.notification.context, delivery.channel) if delivery.fact_key is None else None
-    return None if fact is None else FactKey(_user(claimed), delivery.channel, fact)
+    return None if fact is None else FactKey(_user(claimed), delivery.channel, fact, delivery.destination_id)
 
 
 def _zone(known: KnownRecipient | Recipient) -> ZoneInfo:
@@ -343,13 +354,27 @@ def _without_token(
     return normal[granted.normal :] + critical[granted.critical :]
 
 
+def _rechecked(
+    claims: Sequence[Claimed], begun: Sequence[Admitted], standings: Mapping[UUID, AlertStanding]
+) -> list[DeliveryKey]:
+    """Those that leave after the evaluator was heard. Of a retry its attempts tell enough."""
+    leaving = {one.claimed.key for one in begun}
+    return [
+        one.key
+        for one in claims
+        if one.key in leaving and one.notification.id in standings and one.delivery.status is not DeliveryState.RETRYING
+    ]
+
+
 def _is_told(claimed: Claimed, put: SetAside) -> bool:
     """Whether the state or the reason is another than before."""
     return (claimed.delivery.status, claimed.delivery.reason) != (put.status, put.reason)
 
 
 def _destination(case: GateCase) -> str | None:
-    contact = case.recipient.contact
+    contact, own = case.recipient.contact, case.recipient.destination
+    if own is not None:
+        return own.shown
     return None if contact is None else contact.address(case.delivery.channel)
 
 

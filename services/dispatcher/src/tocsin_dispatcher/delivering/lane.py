@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
 from tocsin_dispatcher.delivering.batch import Batches, Piece
 from tocsin_dispatcher.delivering.recorder import Recorder
+from tocsin_dispatcher.delivering.shares import Shares
 from tocsin_dispatcher.store.claims import Claimed, claim, due_by_class, give_back, last_served
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
-from tocsin_dispatcher.values import Channel, WorkClass
+from tocsin_dispatcher.values import Channel, Delivery, WorkClass
 from tocsin_kit.activity import Activity
 from tocsin_kit.clock import Clock
 from tocsin_kit.loops import Bell, Loop
@@ -55,10 +57,13 @@ class Lane:
         bell: Bell,
         clock: Clock,
         activity: Activity,
+        shares: Shares | None = None,
     ) -> None:
+        """`shares` are for channels whose deliveries have addresses of their own."""
         self.name = f"lane.{channel}"
         self._channel, self._engine, self._lease = channel, engine, lease
         self._slots, self._clock, self._activity, self._bell = Slots(slots), clock, activity, bell
+        self._shares = shares
         self._loop = Loop(self.name, self._round, clock=clock, activity=activity, wake=bell)
         self._stopping = asyncio.Event()
         self._empty = asyncio.Event()
@@ -72,11 +77,14 @@ class Lane:
         """Who does the work; they call `done` when deliveries have left the worker's hands."""
         self._batches, self._recorder = batches, recorder
 
-    def done(self, count: int) -> None:
-        """So many deliveries are written: their slots are free."""
+    def done(self, deliveries: Sequence[Delivery]) -> None:
+        """These are written: their slots are free."""
+        count = len(deliveries)
         if not count:
             return
         self._slots.used -= count
+        if self._shares is not None:
+            self._shares.left(deliveries)
         if self._slots.used == 0:
             self._empty.set()
         # First the bell, then the activity: nobody may take the lane for idle in between.
@@ -123,7 +131,7 @@ class Lane:
 
     async def _due(self) -> Mapping[WorkClass, datetime]:
         async with self._engine.connect() as connection:
-            return await due_by_class(connection, self._channel)
+            return await due_by_class(connection, self._channel, self._rooms())
 
     async def _claim(self, classes: Sequence[WorkClass], slots: int) -> list[Claimed]:
         realtime = WorkClass.REALTIME in classes
@@ -131,16 +139,22 @@ class Lane:
 
         async def work(connection: Connection) -> list[Claimed]:
             now = self._clock.now()
-            return await claim(connection, self._channel, classes, slots, now, now + self._lease, after)
+            leased_until = now + self._lease
+            return await claim(connection, self._channel, classes, slots, now, leased_until, after, self._rooms())
 
         claims = await in_transaction(self._engine, work)
         self._last_served[realtime] = last_served(claims, after)
         return claims
 
+    def _rooms(self) -> Mapping[UUID, int] | None:
+        return None if self._shares is None else self._shares.rooms()
+
     def _begin(self, claims: Sequence[Claimed]) -> None:
         if not claims or self._batches is None:
             return
         self._slots.used += len(claims)
+        if self._shares is not None:
+            self._shares.took(_deliveries(claims))
         self._activity.begun(f"deliveries.{self._channel}", len(claims))
         for piece, members in self._batches.split(claims):
             self._spawn(self._piece(piece, members))
@@ -156,14 +170,18 @@ class Lane:
             if self._stopping.is_set():
                 now = self._clock.now()
                 await in_transaction(self._engine, lambda connection: give_back(connection, members, now))
-                self.done(len(members))
+                self.done(_deliveries(members))
                 return
             calls = await piece()
         except Exception as error:
             if not is_transient(error):
                 raise
             _log.warning("claims_left_to_their_lease", channel=self._channel, error=type(error).__name__)
-            self.done(len(members))
+            self.done(_deliveries(members))
             return
         for call in calls:
             self._spawn(call())
+
+
+def _deliveries(claims: Sequence[Claimed]) -> list[Delivery]:
+    return [claimed.delivery for claimed in claims]

@@ -11,6 +11,7 @@ import structlog
 
 from tocsin_dispatcher.addresses import address_hash
 from tocsin_dispatcher.announcing import Announcer, DeliveryChange
+from tocsin_dispatcher.breakers import BreakerKey
 from tocsin_dispatcher.changes import change_of
 from tocsin_dispatcher.delivering.breaker_board import BoardChanges, BreakerBoard
 from tocsin_dispatcher.keys import DeliveryKey
@@ -22,6 +23,8 @@ from tocsin_dispatcher.store.attempts import Settlement, settle
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.store.fates import lock_before_ending, release_members
 from tocsin_dispatcher.store.look_ups import of_another_delivery
+from tocsin_dispatcher.store.moving_on import bring_forward
+from tocsin_dispatcher.store.own_addresses import AddressId, end_addresses
 from tocsin_dispatcher.store.suppressions import AddressKey, suppress
 from tocsin_dispatcher.values import Channel, Delivery, Outcome, OutcomeKind, SmsSize
 from tocsin_kit.activity import Activity
@@ -59,7 +62,10 @@ class _Written:
 
 
 class Recorder:
-    """Writes a channel's results. `after` is called for each when it is committed."""
+    """Writes a channel's results. `after` is called with their deliveries when they are committed.
+
+    `chain` are the channel's providers: while one is left alone, what it failed to take goes to the next one at once.
+    """
 
     def __init__(
         self,
@@ -74,11 +80,14 @@ class Recorder:
         metrics: Metrics,
         activity: Activity,
         address_key: bytes,
-        after: Callable[[int], None],
+        after: Callable[[Sequence[Delivery]], None],
+        chain: Sequence[BreakerKey] = (),
     ) -> None:
-        self._engine, self._board, self._announcer, self._applier = engine, board, announcer, applier
+        self._channel, self._engine, self._board = channel, engine, board
+        self._announcer, self._applier = announcer, applier
         self._clock, self._random, self._metrics = clock, random, metrics
-        self._address_key, self._after = address_key, after
+        self._address_key, self._after, self._chain = address_key, after, chain
+        self._passed_over: frozenset[str] = frozenset()
         self._waiting: list[Result] = []
         self._bell = Bell(activity)
         self.loop = Loop(f"recorder.{channel}", self._round, clock=clock, activity=activity, wake=self._bell)
@@ -104,7 +113,7 @@ class Recorder:
             unnamed = [pair for pair, _ in refused]
             await self._apply_waiting([pair for pair in settled if pair not in unnamed])
             del self._waiting[: len(batch)]
-            self._after(len(batch))
+            self._after([result.delivery for result in batch])
         return None
 
     async def _write_without_answer(self, result: Result, error: Exception) -> None:
@@ -116,6 +125,7 @@ class Recorder:
 
     async def _write(self, settled_as: Sequence[tuple[Result, Settlement]]) -> None:
         now = self._clock.now()
+        passed_over = self._board.passed_over(self._chain)
 
         async def work(connection: Connection) -> tuple[_Written, BoardChanges]:
             settled = await self._rightful(connection, settled_as)
@@ -123,7 +133,10 @@ class Recorder:
             written = await settle(connection, [settlement for _, settlement in settled], now)
             answered = [pair for pair in settled if pair[1].key.id in written]
             moved = [pair for pair in answered if written[pair[1].key.id].moves]
+            for provider in sorted(passed_over - self._passed_over):
+                await bring_forward(connection, self._channel, provider, now)
             await suppress(connection, self._suppressions(settled), "provider", now)
+            await end_addresses(connection, self._channel, _gone(settled), now)
             failed = [one.key for _, one in moved if one.status in _ENDED_UNTOLD]
             released = await release_members(connection, failed, now)
             changes = [change_of(result.delivery, one.status, _reason(one), now) for result, one in moved]
@@ -134,6 +147,7 @@ class Recorder:
 
         written, breakers = await in_transaction(self._engine, work)
         self._board.wrote(breakers)
+        self._passed_over = passed_over
         self._announcer.wrote(written.changes)
         if written.segments:
             self._metrics.sms_segments.inc(written.segments)
@@ -194,7 +208,10 @@ class Recorder:
 
     def _next(self, result: Result) -> NextStep:
         if not result.looked_up:
-            return after_attempt(result.delivery, result.outcome, result.at, self._random)
+            step = after_attempt(result.delivery, result.outcome, result.at, self._random)
+            passed_over = result.delivery.provider in self._board.passed_over(self._chain)
+            moves_on = step.status is DeliveryState.RETRYING and passed_over
+            return replace(step, due_at=min(result.at, result.delivery.expires_at)) if moves_on else step
         step = after_look_up(result.delivery, result.outcome, result.at, self._random)
         if step.status is DeliveryState.UNKNOWN and result.at >= result.delivery.expires_at:
             # Nobody knows whether it arrived: should a person try it again, that attempt is marked.
@@ -206,7 +223,7 @@ class Recorder:
         found = []
         for result, _ in settled:
             delivery, cause = result.delivery, result.outcome.suppress
-            if cause is not None and delivery.destination is not None:
+            if cause is not None and delivery.destination is not None and delivery.destination_id is None:
                 named = address_hash(self._address_key, delivery.partner_id, delivery.channel, delivery.destination)
                 found.append((AddressKey(delivery.partner_id, delivery.channel, named), cause))
         return found
@@ -217,6 +234,15 @@ class Recorder:
         if settlement.status in _ENDED:
             took = (result.at - result.delivery.due_at).total_seconds()
             self._metrics.delivery_duration.labels(result.delivery.channel).observe(max(took, 0.0))
+
+
+def _gone(settled: Sequence[tuple[Result, Settlement]]) -> list[AddressId]:
+    """Addresses of their own where nothing will be taken any more."""
+    return [
+        AddressId(result.delivery.partner_id, result.delivery.destination_id)
+        for result, _ in settled
+        if result.delivery.destination_id is not None and result.outcome.suppress is SuppressionCause.DISABLED
+    ]
 
 
 def _reason(settlement: Settlement) -> Reason | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -12,10 +12,14 @@ from jinja2 import TemplateError
 
 from tocsin_dispatcher.breakers import BreakerKey
 from tocsin_dispatcher.channels.medium import Medium
-from tocsin_dispatcher.providers.provider import LookUp, Provider
+from tocsin_dispatcher.keys import DeliveryKey
+from tocsin_dispatcher.providers.provider import DirectProvider, LookUp, Provider
+from tocsin_dispatcher.store.claims import Claimed
+from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.values import (
     Attempt,
     Channel,
+    Destination,
     Notification,
     Outcome,
     OutcomeKind,
@@ -25,6 +29,8 @@ from tocsin_dispatcher.values import (
 )
 
 Message = TypeVar("Message")
+#: Reads where deliveries go that have addresses of their own, as they stand at an instant.
+ReadDestinations = Callable[[Connection, Sequence[Claimed], datetime], Awaitable[Mapping[DeliveryKey, Destination]]]
 _NOT_COMPOSED = (TemplateError, ValueError, LookupError, TypeError, ArithmeticError)
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +53,17 @@ class Way(Protocol):
 
     @property
     def chain(self) -> Sequence[BreakerKey]:
-        """Its providers, in the order they are tried."""
+        """Its providers, in the order they are tried; none where each address has a breaker of its own."""
+        ...
+
+    def chain_to(self, destination: Destination | None) -> Sequence[BreakerKey]:
+        """The providers, in order, for a delivery to this address (None: the contact's)."""
+        ...
+
+    async def destinations(
+        self, connection: Connection, claims: Sequence[Claimed], now: datetime
+    ) -> Mapping[DeliveryKey, Destination]:
+        """Where deliveries go that have addresses of their own, those that are there still."""
         ...
 
     @property
@@ -81,17 +97,23 @@ class MediumWay(Generic[Message]):
         """The providers in the order they are tried."""
         return [BreakerKey(provider.name, provider.credential) for provider in self.providers]
 
+    def chain_to(self, destination: Destination | None) -> Sequence[BreakerKey]:
+        """The same for every delivery."""
+        return self.chain
+
+    async def destinations(
+        self, connection: Connection, claims: Sequence[Claimed], now: datetime
+    ) -> Mapping[DeliveryKey, Destination]:
+        """None: they go to the contact's addresses."""
+        return {}
+
     async def send(
         self, key: BreakerKey, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
     ) -> Sent:
-        """Compose and hand over. A message that cannot be composed is a permanent failure of its delivery alone."""
-        try:
-            message = self.medium.compose(notification, recipient, now)
-        except _NOT_COMPOSED as error:
-            _log.error(
-                "message_not_composed", delivery_id=str(attempt.delivery_id), kind=notification.kind, exc_info=True
-            )
-            return Sent(Outcome(OutcomeKind.PERMANENT, answer=f"cannot be composed: {type(error).__name__}"))
+        """Compose and hand over."""
+        message = composed(self.medium, attempt, notification, recipient, now)
+        if isinstance(message, Outcome):
+            return Sent(message)
         provider = next(provider for provider in self.providers if _is_named(provider, key))
         return Sent(await provider.send(message, attempt), self.size(message))
 
@@ -102,6 +124,50 @@ class MediumWay(Generic[Message]):
         except _NOT_COMPOSED:
             return None
         return message if isinstance(message, SmsMessage) else None
+
+
+@dataclass(frozen=True)
+class OwnAddressWay(Generic[Message]):
+    """A medium whose deliveries each have an address of their own, with a breaker of its own, and its one provider."""
+
+    channel: Channel
+    medium: Medium[Message]
+    provider: DirectProvider[Message]
+    read: ReadDestinations
+    chain: Sequence[BreakerKey] = ()
+    look_up: LookUp | None = None
+
+    def chain_to(self, destination: Destination | None) -> Sequence[BreakerKey]:
+        """What guards the address."""
+        return [] if destination is None else [BreakerKey(self.provider.name, destination.breaker)]
+
+    async def destinations(
+        self, connection: Connection, claims: Sequence[Claimed], now: datetime
+    ) -> Mapping[DeliveryKey, Destination]:
+        """Where they go, those that are there still."""
+        return await self.read(connection, claims, now)
+
+    async def send(
+        self, key: BreakerKey, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
+    ) -> Sent:
+        """Compose and hand over."""
+        message = composed(self.medium, attempt, notification, recipient, now)
+        return Sent(message if isinstance(message, Outcome) else await self.provider.send(message, attempt))
+
+    def text_message(self, notification: Notification, recipient: Recipient, at: datetime) -> SmsMessage | None:
+        """None: no text messages go to such addresses."""
+        return None
+
+
+def composed(
+    medium: Medium[Message], attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
+) -> Message | Outcome:
+    """The message, or, where it cannot be composed, a permanent failure of its delivery alone."""
+    try:
+        return medium.compose(notification, recipient, now)
+    except _NOT_COMPOSED as error:
+        _log.error("message_not_composed", delivery_id=str(attempt.delivery_id), kind=notification.kind, exc_info=True)
+        return Outcome(OutcomeKind.PERMANENT, answer=f"cannot be composed: {type(error).__name__}")
 
 
 def _is_named(provider: Provider[Message], key: BreakerKey) -> bool:

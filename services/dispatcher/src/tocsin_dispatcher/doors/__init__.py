@@ -6,5 +6,7 @@ vocabulary.py            enums of the contract ⇄ ours
 evaluator.py             what the dispatcher asks the evaluator
 inbox_news.py            INBOX, by core NATS
 notification_service.py, preference_service.py, partner_service.py, delivery_service.py   the RPCs
+destinations.py          the part of preference_service.py about browsers and webhook endpoints
+webhook_events.py        the bodies of webhooks, as REST shows them
 paging.py                page tokens
 """

@@ -32,25 +32,33 @@ class Door(Generic[Item]):
 
     async def handle(self, messages: Sequence[Message]) -> list[Verdict]:
         """A verdict per message: done, or dead with its bytes kept."""
+        judged = list(zip(messages, await self.judge(messages), strict=True))
+        await self.letters.keep([self._letter(message, why) for message, why in judged if why is not None])
+        return [Verdict.DONE if why is None else Verdict.DEAD for _, why in judged]
+
+    async def judge(self, messages: Sequence[Message]) -> list[str | None]:
+        """Take messages in; answers why each cannot be, None where it was."""
         items: list[tuple[Message, Item]] = []
-        dead: dict[int, tuple[Message, Exception]] = {}
+        dead: dict[int, Exception] = {}
         for message in messages:
             try:
                 items.append((message, self.read(message)))
             except (DecodeError, ValueError, LookupError, OverflowError) as error:
-                dead[id(message)] = (message, error)
+                dead[id(message)] = error
         refused = await self.take_in([item for _, item in items]) if items else []
         for item, refusal in refused:
             for message, candidate in items:
                 if candidate is item:
-                    dead[id(message)] = (message, refusal)
-        await self.letters.keep([self._letter(message, error) for message, error in dead.values()])
-        return [Verdict.DEAD if id(message) in dead else Verdict.DONE for message in messages]
+                    dead[id(message)] = refusal
+        return [_why(dead[id(message)]) if id(message) in dead else None for message in messages]
 
-    def _letter(self, message: Message, error: Exception) -> Letter:
-        # A database error quotes the row, which holds amounts and addresses: its first line says enough.
-        why = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+    def _letter(self, message: Message, why: str) -> Letter:
         return Letter(self.stream, message.subject, message.message_id, message.data, why)
+
+
+def _why(error: Exception) -> str:
+    # A database error quotes the row, which holds amounts and addresses: its first line says enough.
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
 
 
 def firings_door(intake: Intake, letters: DeadLetters) -> Door[Firing]:

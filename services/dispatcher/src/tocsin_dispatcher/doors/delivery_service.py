@@ -1,4 +1,4 @@
-"""DeliveryService: deliveries, breakers, books and the mailbox, for operators."""
+"""DeliveryService: deliveries, dead letters, breakers, books and the mailbox, for operators."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import grpc
 from tocsin.notifications.v1 import delivery_pb2, delivery_pb2_grpc
 from tocsin_dispatcher.auditing.audit import Books
 from tocsin_dispatcher.breakers import Breaker, BreakerKey
+from tocsin_dispatcher.doors.dead_letters import DeadLetterRpcs
 from tocsin_dispatcher.doors.masking import masked
 from tocsin_dispatcher.doors.notification_service import timestamp
 from tocsin_dispatcher.doors.paging import place_of, size_of, token_of
+from tocsin_dispatcher.doors.retrying import RetryRpcs
 from tocsin_dispatcher.doors.vocabulary import (
     channel_of,
     channel_to_proto,
@@ -25,34 +27,44 @@ from tocsin_dispatcher.doors.vocabulary import (
     state_of,
     state_to_proto,
 )
-from tocsin_dispatcher.keys import DeliveryKey, UserKey
-from tocsin_dispatcher.planning.expiry import LIFETIMES
+from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.store import deliveries as store
 from tocsin_dispatcher.store.breaker_rows import read_breakers, reset_breaker
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
-from tocsin_dispatcher.store.inboxes import lock_inboxes
 from tocsin_dispatcher.store.ledger import compared_minutes, notification_minutes, totals
 from tocsin_dispatcher.store.mailbox import Kept, list_mailbox
 from tocsin_dispatcher.store.receipts import known_callbacks
-from tocsin_dispatcher.values import Channel, Purpose
+from tocsin_dispatcher.values import Channel
 from tocsin_dispatcher.values.minutes import compared
 from tocsin_kit.clock import Clock
 from tocsin_kit.ids import Ids
 from tocsin_kit.loops import Bell
 from tocsin_kit.money import amount_text
 from tocsin_kit.rpc.caller import current_caller
-from tocsin_kit.rpc.errors import invalid_field, not_found, state_conflict
+from tocsin_kit.rpc.errors import invalid_field, not_found
 
 Context = grpc.aio.ServicerContext[Any, Any]
+#: Channels on which a destination is a person's address; on others it is a host.
+_PRIVATE = frozenset({Channel.EMAIL, Channel.SMS})
 _LEDGER_SPAN = timedelta(hours=1)
 _LONGEST_SPAN = timedelta(days=1)
 
 
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
-    """What operators ask and may do. `bells` wakes a channel's lane."""
+    """What operators ask and may do. `bells` wakes a channel's lane. Retrying is in `retrying.py`, dead letters in
+    `dead_letters.py`."""
 
-    def __init__(self, engine: Engine, books: Books, bells: Mapping[Channel, Bell], clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        books: Books,
+        bells: Mapping[Channel, Bell],
+        clock: Clock,
+        ids: Ids,
+        dead_letters: DeadLetterRpcs,
+    ) -> None:
         self._engine, self._books, self._bells, self._clock, self._ids = engine, books, bells, clock, ids
+        self._retries, self._dead_letters = RetryRpcs(engine, bells, clock, ids), dead_letters
 
     async def ListDeliveries(
         self, request: delivery_pb2.ListDeliveriesRequest, context: Context
@@ -89,26 +101,32 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         self, request: delivery_pb2.RetryDeliveryRequest, context: Context
     ) -> delivery_pb2.RetryDeliveryResponse:
         """Make a failed or expired one due again. Raises not_found, state_conflict."""
-        key, now = DeliveryKey(request.partner_id, UUID(request.id)), self._clock.now()
-        expires_at = now + LIFETIMES[Purpose.ALERT]
-        subject = current_caller().subject
-
-        async def work(connection: Connection) -> store.StoredDelivery:
-            found = await store.get_delivery(connection, key)
-            if found is None:
-                raise not_found("delivery")
-            # as intake does: what one message tells, no other begins to tell meanwhile
-            await lock_inboxes(connection, [UserKey(key.partner_id, found[0].user_id)])
-            retried = await store.retry_delivery(connection, key, now, expires_at)
-            if retried is None:
-                raise state_conflict("only a failed or expired delivery can be tried again")
-            await store.note(connection, self._ids.uuid7(), now, subject, "retry_delivery", key.partner_id, str(key.id))
-            return retried
-
-        row = await in_transaction(self._engine, work)
-        if row.channel in self._bells:
-            self._bells[row.channel].set()
+        row = await self._retries.one(DeliveryKey(request.partner_id, UUID(request.id)))
         return delivery_pb2.RetryDeliveryResponse(delivery=_delivery(row))
+
+    async def RetryFailedDeliveries(
+        self, request: delivery_pb2.RetryFailedDeliveriesRequest, context: Context
+    ) -> delivery_pb2.RetryFailedDeliveriesResponse:
+        """Make those that fit due again."""
+        return await self._retries.failed(request)
+
+    async def ListDeadLetters(
+        self, request: delivery_pb2.ListDeadLettersRequest, context: Context
+    ) -> delivery_pb2.ListDeadLettersResponse:
+        """What could not be taken in."""
+        return await self._dead_letters.listed(request)
+
+    async def GetDeadLetter(
+        self, request: delivery_pb2.GetDeadLetterRequest, context: Context
+    ) -> delivery_pb2.GetDeadLetterResponse:
+        """One, with all there is of it."""
+        return await self._dead_letters.get(request)
+
+    async def RetryDeadLetters(
+        self, request: delivery_pb2.RetryDeadLettersRequest, context: Context
+    ) -> delivery_pb2.RetryDeadLettersResponse:
+        """Take some in after all."""
+        return await self._dead_letters.retry(request)
 
     async def ListCircuitBreakers(
         self, request: delivery_pb2.ListCircuitBreakersRequest, context: Context
@@ -212,7 +230,7 @@ def _delivery(row: store.StoredDelivery, attempts: Sequence[store.StoredAttempt]
         purpose=purpose_to_proto(row.purpose),
         notification_id=str(row.notification_id or ""),
         channel=channel_to_proto(row.channel),
-        destination=masked(row.destination),
+        destination=destination_shown(row),
         work_class=class_to_proto(row.work_class),
         status=state_to_proto(row.status),
         reason=reason_to_proto(row.reason),
@@ -230,11 +248,17 @@ def _delivery(row: store.StoredDelivery, attempts: Sequence[store.StoredAttempt]
         sent_at=timestamp(row.sent_at),
         delivered_at=timestamp(row.delivered_at),
         failed_at=timestamp(row.failed_at),
-        attempts=[_attempt(one) for one in attempts],
+        attempts=[attempt_to_proto(one) for one in attempts],
     )
 
 
-def _attempt(row: store.StoredAttempt) -> delivery_pb2.Attempt:
+def destination_shown(row: store.StoredDelivery) -> str:
+    """Where it goes; of a person's address most is hidden."""
+    return masked(row.destination) if row.channel in _PRIVATE else row.destination or ""
+
+
+def attempt_to_proto(row: store.StoredAttempt) -> delivery_pb2.Attempt:
+    """A call as the contract shows it."""
     outcome = f"ATTEMPT_OUTCOME_{(row.outcome or 'unspecified').upper()}"
     return delivery_pb2.Attempt(
         number=row.number,

@@ -10,6 +10,7 @@ import grpc
 import structlog
 
 from tocsin.alerts.v1 import evaluation_pb2, evaluation_pb2_grpc
+from tocsin_dispatcher.store.contact_sums import ProfileSum
 from tocsin_dispatcher.values import AlertStanding
 from tocsin_dispatcher.values.minutes import Minute
 from tocsin_kit.rpc.errors import from_rpc_error
@@ -73,6 +74,27 @@ class Evaluator:
             return (await self._stub.RepublishFirings(request)).published
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
+
+    async def profile_sums(self, partner_id: int) -> list[ProfileSum]:
+        """Versions summed up: a line per partner (0), or of one partner a line per part. Raises TocsinError."""
+        request = evaluation_pb2.SummariseProfilesRequest(partner_id=partner_id)
+        try:
+            answer = await self._stub.SummariseProfiles(request)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        return [ProfileSum(one.partner_id, one.part, one.count, one.xor) for one in answer.sums]
+
+    async def republish_profiles(
+        self, partner_id: int, parts: Sequence[int], after: int | None
+    ) -> tuple[int, int | None]:
+        """Have the profiles of some parts sent again, from the user beyond `after` on; how many there are, and the last
+        user where there are more. Raises TocsinError."""
+        request = evaluation_pb2.RepublishProfilesRequest(partner_id=partner_id, parts=parts, after_user_id=after)
+        try:
+            answer = await self._stub.RepublishProfiles(request)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        return answer.published, answer.last_user_id if answer.HasField("last_user_id") else None
 
     def _note(self, error: grpc.aio.AioRpcError) -> None:
         if self._answers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -31,13 +32,18 @@ from tocsin_kit.rpc.caller import current_caller
 from tocsin_kit.rpc.errors import not_found
 
 Context = grpc.aio.ServicerContext[Any, Any]
+GetTimeline = Callable[[notification_pb2.GetTimelineRequest], Awaitable[notification_pb2.GetTimelineResponse]]
 
 
 class NotificationServicer(notification_pb2_grpc.NotificationServiceServicer):
     """Every statement behind it is scoped to the caller."""
 
-    def __init__(self, engine: Engine, announcer: Announcer, tell_inbox: TellInbox, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, announcer: Announcer, tell_inbox: TellInbox, clock: Clock, timeline: GetTimeline
+    ) -> None:
+        """`timeline` answers what happened to a notification (`timeline.py`)."""
         self._engine, self._announcer, self._tell_inbox, self._clock = engine, announcer, tell_inbox, clock
+        self._timeline = timeline
 
     async def ListNotifications(
         self, request: notification_pb2.ListNotificationsRequest, context: Context
@@ -136,6 +142,12 @@ class NotificationServicer(notification_pb2_grpc.NotificationServiceServicer):
         changes = await in_transaction(self._engine, lambda connection: self._shown(connection, user, ids, now))
         self._announcer.wrote(changes)
         return notification_pb2.AcknowledgeNotificationsResponse(acknowledged=len(changes))
+
+    async def GetTimeline(
+        self, request: notification_pb2.GetTimelineRequest, context: Context
+    ) -> notification_pb2.GetTimelineResponse:
+        """Everything that happened to one."""
+        return await self._timeline(request)
 
     async def _get(self, connection: Connection, id_: UUID) -> InboxNotification:
         found = await inbox.get_notification(connection, _user(), id_)

@@ -11,6 +11,7 @@ import grpc
 
 from tocsin.notifications.v1 import preference_pb2, preference_pb2_grpc
 from tocsin_dispatcher.addresses import address_hash
+from tocsin_dispatcher.doors.destinations import DestinationRpcs
 from tocsin_dispatcher.doors.masks import written
 from tocsin_dispatcher.doors.notification_service import timestamp
 from tocsin_dispatcher.doors.vocabulary import channel_of, channel_to_proto, kind_of, kind_to_proto
@@ -22,6 +23,7 @@ from tocsin_dispatcher.store.inboxes import lock_inboxes
 from tocsin_dispatcher.store.recipients import Defaults, KnownRecipient, recipients
 from tocsin_dispatcher.store.suppressions import AddressKey, Suppressed, suppressed
 from tocsin_dispatcher.values import Channel, Preferences
+from tocsin_dispatcher.verifying.verifications import RESEND, Verifications
 from tocsin_kit.clock import Clock
 from tocsin_kit.rpc.caller import current_caller
 
@@ -45,10 +47,19 @@ _OUTPUT_ONLY = ("email", "phone", "time_zone", "locale")
 
 
 class PreferenceServicer(preference_pb2_grpc.PreferenceServiceServicer):
-    """Reads and writes the caller's own."""
+    """Reads and writes the caller's own. What it says of browsers and webhooks is in `destinations.py`."""
 
-    def __init__(self, engine: Engine, clock: Clock, defaults: Defaults, address_key: bytes) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        defaults: Defaults,
+        address_key: bytes,
+        destinations: DestinationRpcs,
+        verifications: Verifications,
+    ) -> None:
         self._engine, self._clock, self._defaults, self._address_key = engine, clock, defaults, address_key
+        self._destinations, self._verifications = destinations, verifications
 
     async def GetPreferences(
         self, request: preference_pb2.GetPreferencesRequest, context: Context
@@ -77,6 +88,76 @@ class PreferenceServicer(preference_pb2_grpc.PreferenceServiceServicer):
             return await self._shown(connection, user)
 
         return preference_pb2.UpdatePreferencesResponse(preferences=await in_transaction(self._engine, work))
+
+    async def StartVerification(
+        self, request: preference_pb2.StartVerificationRequest, context: Context
+    ) -> preference_pb2.StartVerificationResponse:
+        """Send the caller a code. Raises rate_limited."""
+        began = await self._verifications.start(_user(), channel_of(request.channel))
+        return preference_pb2.StartVerificationResponse(
+            resend_at=timestamp(began.started_at + RESEND), expires_at=timestamp(began.expires_at)
+        )
+
+    async def ConfirmVerification(
+        self, request: preference_pb2.ConfirmVerificationRequest, context: Context
+    ) -> preference_pb2.ConfirmVerificationResponse:
+        """Whether it is the code that the caller was sent."""
+        verified = await self._verifications.confirm(_user(), channel_of(request.channel), request.code)
+        return preference_pb2.ConfirmVerificationResponse(verified=verified)
+
+    async def ListPushSubscriptions(
+        self, request: preference_pb2.ListPushSubscriptionsRequest, context: Context
+    ) -> preference_pb2.ListPushSubscriptionsResponse:
+        """The caller's browsers."""
+        return await self._destinations.list_push(request)
+
+    async def CreatePushSubscription(
+        self, request: preference_pb2.CreatePushSubscriptionRequest, context: Context
+    ) -> preference_pb2.CreatePushSubscriptionResponse:
+        """Add a browser."""
+        return await self._destinations.create_push(request)
+
+    async def DeletePushSubscription(
+        self, request: preference_pb2.DeletePushSubscriptionRequest, context: Context
+    ) -> preference_pb2.DeletePushSubscriptionResponse:
+        """Remove a browser."""
+        return await self._destinations.delete_push(request)
+
+    async def TestPushSubscription(
+        self, request: preference_pb2.TestPushSubscriptionRequest, context: Context
+    ) -> preference_pb2.TestPushSubscriptionResponse:
+        """Try a browser out."""
+        return await self._destinations.test_push(request)
+
+    async def ListWebhookEndpoints(
+        self, request: preference_pb2.ListWebhookEndpointsRequest, context: Context
+    ) -> preference_pb2.ListWebhookEndpointsResponse:
+        """The caller's webhook endpoints."""
+        return await self._destinations.list_endpoints(request)
+
+    async def CreateWebhookEndpoint(
+        self, request: preference_pb2.CreateWebhookEndpointRequest, context: Context
+    ) -> preference_pb2.CreateWebhookEndpointResponse:
+        """Add a webhook endpoint."""
+        return await self._destinations.create_endpoint(request)
+
+    async def DeleteWebhookEndpoint(
+        self, request: preference_pb2.DeleteWebhookEndpointRequest, context: Context
+    ) -> preference_pb2.DeleteWebhookEndpointResponse:
+        """Remove a webhook endpoint."""
+        return await self._destinations.delete_endpoint(request)
+
+    async def RotateWebhookSecret(
+        self, request: preference_pb2.RotateWebhookSecretRequest, context: Context
+    ) -> preference_pb2.RotateWebhookSecretResponse:
+        """Give a webhook endpoint a new secret."""
+        return await self._destinations.rotate_secret(request)
+
+    async def TestWebhookEndpoint(
+        self, request: preference_pb2.TestWebhookEndpointRequest, context: Context
+    ) -> preference_pb2.TestWebhookEndpointResponse:
+        """Try a webhook endpoint out."""
+        return await self._destinations.test_endpoint(request)
 
     async def _shown(self, connection: Connection, user: UserKey) -> preference_pb2.Preferences:
         known = (await recipients(connection, [user], self._defaults))[user]

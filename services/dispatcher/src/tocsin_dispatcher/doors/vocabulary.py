@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tocsin.notifications.v1 import delivery_pb2
+from tocsin.notifications.v1 import delivery_pb2, suppression_pb2
 from tocsin.types.v1 import types_pb2
-from tocsin_dispatcher.reasons import Reason
+from tocsin_dispatcher.reasons import Reason, SuppressionCause
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.values import AlertKind, Channel, Purpose, WorkClass
 
@@ -68,3 +68,13 @@ def reason_to_proto(reason: Reason | None) -> delivery_pb2.DeliveryReason.ValueT
 def purpose_to_proto(purpose: Purpose) -> delivery_pb2.DeliveryPurpose.ValueType:
     """The contract's purpose."""
     return delivery_pb2.DeliveryPurpose.Value(f"DELIVERY_PURPOSE_{purpose.upper()}")
+
+
+def cause_of(value: suppression_pb2.SuppressionReason.ValueType) -> SuppressionCause:
+    """Our cause. Raises ValueError for an unset or unknown one."""
+    return SuppressionCause(suppression_pb2.SuppressionReason.Name(value).removeprefix("SUPPRESSION_REASON_").lower())
+
+
+def cause_to_proto(cause: SuppressionCause) -> suppression_pb2.SuppressionReason.ValueType:
+    """The contract's reason."""
+    return suppression_pb2.SuppressionReason.Value(f"SUPPRESSION_REASON_{cause.upper()}")

@@ -36,7 +36,8 @@ def fact_of(delivery: Delivery) -> FactKey | None:
     """The fact that a planned delivery would tell; None where it tells none, or tells nobody."""
     if delivery.fact_key is None or delivery.status not in _LIVING:
         return None
-    return FactKey(UserKey(delivery.partner_id, delivery.user_id), delivery.channel, delivery.fact_key)
+    user = UserKey(delivery.partner_id, delivery.user_id)
+    return FactKey(user, delivery.channel, delivery.fact_key, delivery.destination_id)
 
 
 def settle_facts(planned: Sequence[tuple[Firing, Delivery]], telling: Mapping[FactKey, SameFact]) -> Settlement:

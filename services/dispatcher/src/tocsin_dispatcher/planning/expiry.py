@@ -4,7 +4,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from tocsin_dispatcher.planning.local_time import instant_of
-from tocsin_dispatcher.values import FiringContext, Purpose, UpcomingBillContext
+from tocsin_dispatcher.values import Purpose, Told, UpcomingBillContext
 
 LIFETIMES: dict[Purpose, timedelta] = {
     Purpose.ALERT: timedelta(hours=24),
@@ -15,7 +15,7 @@ LIFETIMES: dict[Purpose, timedelta] = {
 """How long after its making a message is of use, not counting the time it is held."""
 
 
-def latest_use(context: FiringContext, zone: ZoneInfo) -> datetime | None:
+def latest_use(context: Told, zone: ZoneInfo) -> datetime | None:
     """The instant nothing may move the expiry past: the end of a bill's due day in the user's zone; else None."""
     if isinstance(context, UpcomingBillContext):
         return instant_of(context.due_on + timedelta(days=1), time(0), zone)

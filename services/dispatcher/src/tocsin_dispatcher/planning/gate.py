@@ -12,7 +12,7 @@ from tocsin_dispatcher.planning.stages.preferences import preferences
 from tocsin_dispatcher.planning.stages.quiet_hours import quiet_hours
 from tocsin_dispatcher.planning.stages.rate_limits import rate_limits
 from tocsin_dispatcher.planning.stages.suppression import suppression
-from tocsin_dispatcher.values import GateCase, GateVerdict, Proceed
+from tocsin_dispatcher.values import GateCase, GateVerdict, Proceed, Purpose
 
 Stage = Callable[[GateCase], GateVerdict]
 
@@ -29,10 +29,15 @@ GATE: tuple[Stage, ...] = (
 )
 """The stages in order; the first that does not proceed decides."""
 
+OF_NO_ALERT: tuple[Stage, ...] = (destination, expiry, suppression)
+"""The stages for a template that is tried, and for a code: nothing has happened that a person could want to hear of, or
+not now. Who sent STOP gets no code either."""
+_OF_NO_ALERT = frozenset({Purpose.TEST, Purpose.VERIFICATION})
+
 
 def gate(case: GateCase) -> GateVerdict:
     """What becomes of the delivery now. Pure: the same case has the same verdict."""
-    for stage in GATE:
+    for stage in OF_NO_ALERT if case.delivery.purpose in _OF_NO_ALERT else GATE:
         verdict = stage(case)
         if not isinstance(verdict, Proceed):
             return verdict

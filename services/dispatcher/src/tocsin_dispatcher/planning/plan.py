@@ -1,5 +1,6 @@
 """The plan: which deliveries a firing has."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,9 +13,10 @@ from tocsin_dispatcher.values import (
     Contact,
     Delivery,
     Firing,
-    FiringContext,
     MerchantNameContext,
+    OwnAddresses,
     Purpose,
+    Told,
     TransactionLimitContext,
 )
 from tocsin_kit.ids import Ids
@@ -22,29 +24,58 @@ from tocsin_kit.ids import Ids
 PROFILE_WAIT = timedelta(seconds=60)
 """How long external deliveries wait for the profile version the evaluator knew."""
 
+_NO_ADDRESSES = OwnAddresses()
 _ONE_MESSAGE_PER_FACT = frozenset({Channel.EMAIL, Channel.SMS, Channel.PUSH})
 
 
-def plan(firing: Firing, contact: Contact | None, now: datetime, ids: Ids) -> tuple[Delivery, ...]:
-    """The deliveries of a firing: the inbox's, already sent, and one per channel the alert asks for.
+def plan(
+    firing: Firing, contact: Contact | None, now: datetime, ids: Ids, addresses: OwnAddresses = _NO_ADDRESSES
+) -> tuple[Delivery, ...]:
+    """The deliveries of a firing: the inbox's, already sent; one per channel the alert asks for and place it leads to;
+    one per webhook endpoint of the bank that takes the kind.
 
     A channel asked for without a destination is planned once, suppressed as `no_address`. While the profile version
     the evaluator knew has not arrived, e-mail and SMS are held as `profile_awaited`, at most `PROFILE_WAIT`.
     """
-    external = [channel for channel in dict.fromkeys(firing.channels) if channel is not Channel.IN_APP]
-    planned = [_delivery(firing, Channel.IN_APP, ids.uuid7(), now, DeliveryState.SENT, None, contact)]
-    for channel in external:
-        status, reason = _beginning(firing, channel, contact)
-        planned.append(_delivery(firing, channel, ids.uuid7(), now, status, reason, contact))
-    return tuple(planned)
+    asked_for = [channel for channel in dict.fromkeys(firing.channels) if channel is not Channel.IN_APP]
+    beginnings = [_Beginning(Channel.IN_APP, DeliveryState.SENT)]
+    for channel in asked_for:
+        beginnings += _of_channel(firing, channel, contact, addresses)
+    beginnings += _to_endpoints(firing, addresses, of_partner=True)
+    return tuple(_delivery(firing, ids.uuid7(), now, beginning, contact) for beginning in beginnings)
 
 
-def _beginning(firing: Firing, channel: Channel, contact: Contact | None) -> tuple[DeliveryState, Reason | None]:
-    if channel in (Channel.EMAIL, Channel.SMS) and _awaits_profile(firing, contact):
-        return DeliveryState.HELD, Reason.PROFILE_AWAITED
-    if contact is None or contact.address(channel) is None:
-        return DeliveryState.SUPPRESSED, Reason.NO_ADDRESS
-    return DeliveryState.PENDING, None
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """How a delivery begins, and where it goes if it has an address of its own."""
+
+    channel: Channel
+    status: DeliveryState = DeliveryState.PENDING
+    reason: Reason | None = None
+    destination_id: UUID | None = None
+
+
+def _of_channel(firing: Firing, channel: Channel, contact: Contact | None, addresses: OwnAddresses) -> list[_Beginning]:
+    """The deliveries on one channel that the alert asks for; never none."""
+    nowhere = _Beginning(channel, DeliveryState.SUPPRESSED, Reason.NO_ADDRESS)
+    if channel is Channel.PUSH:
+        return [_Beginning(channel, destination_id=browser) for browser in addresses.push] or [nowhere]
+    if channel is Channel.WEBHOOK:
+        return _to_endpoints(firing, addresses, of_partner=False) or [nowhere]
+    if _awaits_profile(firing, contact):
+        return [_Beginning(channel, DeliveryState.HELD, Reason.PROFILE_AWAITED)]
+    return [nowhere if contact is None or contact.address(channel) is None else _Beginning(channel)]
+
+
+def _to_endpoints(firing: Firing, addresses: OwnAddresses, *, of_partner: bool) -> list[_Beginning]:
+    """A webhook to each endpoint of the user, or of the bank, that takes the kind."""
+    return [
+        _Beginning(Channel.WEBHOOK, DeliveryState.SUPPRESSED, Reason.SUPPRESSED_DISABLED, endpoint.id)
+        if endpoint.is_disabled
+        else _Beginning(Channel.WEBHOOK, destination_id=endpoint.id)
+        for endpoint in addresses.webhooks
+        if endpoint.is_partners is of_partner and endpoint.takes(firing.kind)
+    ]
 
 
 def _awaits_profile(firing: Firing, contact: Contact | None) -> bool:
@@ -52,14 +83,9 @@ def _awaits_profile(firing: Firing, contact: Contact | None) -> bool:
 
 
 def _delivery(
-    firing: Firing,
-    channel: Channel,
-    delivery_id: UUID,
-    now: datetime,
-    status: DeliveryState,
-    reason: Reason | None,
-    contact: Contact | None,
+    firing: Firing, delivery_id: UUID, now: datetime, beginning: _Beginning, contact: Contact | None
 ) -> Delivery:
+    channel, reason = beginning.channel, beginning.reason
     zone = zone_named(firing.time_zone if contact is None else contact.time_zone)
     return Delivery(
         id=delivery_id,
@@ -68,10 +94,10 @@ def _delivery(
         notification_id=firing.id,
         user_id=firing.user_id,
         channel=channel,
-        destination_id=None,
+        destination_id=beginning.destination_id,
         destination=None if contact is None else contact.address(channel),
         work_class=firing.work_class,
-        status=status,
+        status=beginning.status,
         reason=reason,
         due_at=now + PROFILE_WAIT if reason is Reason.PROFILE_AWAITED else now,
         attempt=0,
@@ -84,7 +110,7 @@ def _delivery(
     )
 
 
-def fact_key(context: FiringContext, channel: Channel) -> str | None:
+def fact_key(context: Told, channel: Channel) -> str | None:
     """Names the purchase that merchant and limit alerts are about, on channels that tell it only once; else None."""
     if channel in _ONE_MESSAGE_PER_FACT and isinstance(context, MerchantNameContext | TransactionLimitContext):
         return f"purchase:{context.purchase_id}"

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from tocsin_dispatcher.states import DeliveryState
-from tocsin_dispatcher.values import Delivery, Notification
+from tocsin_dispatcher.values import Delivery, Notification, Purpose
 
 FRESH = timedelta(minutes=1)
 """So young a firing is not asked about on its first attempt: its alert was true a moment ago."""
@@ -15,5 +15,8 @@ def needs_recheck(delivery: Delivery, notification: Notification, now: datetime)
     """Whether time has passed in which the alert may have gone, been snoozed, or ceased to be true.
 
     `delivery` as it was before the claim: one that was held or is retried has waited, and so has one that was queued.
+    What is no alert's, a code or a trial, nobody has to be asked about.
     """
+    if delivery.purpose is not Purpose.ALERT:
+        return False
     return delivery.status in _CAME_BACK or now - notification.fired_at > FRESH

@@ -7,6 +7,7 @@ The SDKs' clients have no usable time limit and open a connection per call. What
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,12 +16,15 @@ from types import SimpleNamespace
 import aiohttp
 from opentelemetry.trace import Span, Tracer
 
+from tocsin_dispatcher.providers.address_guard import AddressGuard, AddressRefused, LocalAddresses
 from tocsin_dispatcher.values import Attempt, Outcome
 from tocsin_kit.telemetry import names
 from tocsin_kit.telemetry.propagation import context_of
 from tocsin_kit.telemetry.spans import answered, client_span
 
 _LARGEST_ANSWER = 64 * 1024
+_LARGEST_ANSWER_OF_STRANGERS = 4 * 1024
+_RESOLVING_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Request:
     headers: Mapping[str, str]
     body: bytes | None = None
     query: Mapping[str, str] = field(default_factory=dict)
+    shown_url: str = ""
+    """What a trace may show in place of a URL that is secret; empty: the URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class NotWritten:
     """The request never left: no connection in time. Trying again repeats nothing."""
 
     why: str
+    refused: bool = False
+    """By ourselves: the address must not be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,15 @@ class _Written:
 
 
 class HttpClient:
-    """Calls providers. Make it by `http_client`."""
+    """Calls providers. Make it by `http_client`, or by `http_client_for_strangers`."""
 
-    def __init__(self, session: aiohttp.ClientSession, limit: timedelta, tracer: Tracer) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, limit: timedelta, tracer: Tracer, largest_answer: int = _LARGEST_ANSWER
+    ) -> None:
         self._session = session
         self._limit = limit
         self._tracer = tracer
+        self._largest_answer = largest_answer
 
     async def call(self, request: Request, attempt: Attempt, judge: Callable[[Exchange], Outcome]) -> Outcome:
         """Make the call as a part of the delivery's trace, and judge what came of it."""
@@ -107,7 +118,8 @@ class HttpClient:
     def _span(self, request: Request, attempt: Attempt) -> AbstractContextManager[Span]:
         parent = context_of(attempt.traceparent, attempt.tracestate)
         said = {names.DELIVERY_ID: str(attempt.delivery_id)}
-        return client_span(self._tracer, request.method, request.url, attributes=said, parent=parent)
+        url = request.shown_url or request.url
+        return client_span(self._tracer, request.method, url, attributes=said, parent=parent)
 
     async def _traced(self, request: Request, span: Span) -> Exchange:
         exchange = await self._exchange(request)
@@ -132,21 +144,28 @@ class HttpClient:
                     trace_request_ctx=written,
                 ) as response,
             ):
-                body = await _beginning(response)
+                body = await _beginning(response, self._largest_answer)
                 return Answer(response.status, {key.lower(): value for key, value in response.headers.items()}, body)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             why = type(error).__name__
-            return NoAnswer(why) if written.yes else NotWritten(why)
+            return NoAnswer(why) if written.yes else _not_written(error)
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The body, or its beginning where it is longer than any answer of a provider."""
+def _not_written(error: Exception) -> NotWritten:
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, AddressRefused | aiohttp.InvalidURL):
+        return NotWritten(AddressRefused.__name__, refused=True)
+    return NotWritten(type(error).__name__)
+
+
+async def _beginning(response: aiohttp.ClientResponse, largest: int) -> bytes:
+    """The body, or its beginning where it is longer than any answer we read."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) >= _LARGEST_ANSWER:
+        if len(body) >= largest:
             break
-    return bytes(body)
+    return bytes(body[:largest])
 
 
 @asynccontextmanager
@@ -156,15 +175,38 @@ async def http_client(limit: timedelta, tracer: Tracer) -> AsyncIterator[HttpCli
     The pool has no limit, for the lanes' slots are one: with a limit for all of them a provider that hangs would take
     the connections of the others.
     """
+    async with _session(aiohttp.TCPConnector(limit=0)) as session:
+        yield HttpClient(session, limit, tracer)
+
+
+@asynccontextmanager
+async def http_client_for_strangers(
+    limit: timedelta, tracer: Tracer, local: LocalAddresses = ()
+) -> AsyncIterator[HttpClient]:
+    """As `http_client`, for URLs that people gave us: addresses are guarded, answers read to 4 KB and as they come."""
+    executor = ThreadPoolExecutor(_RESOLVING_AT_ONCE, "resolving")
+    guard = AddressGuard(local, executor)
+    connector = aiohttp.TCPConnector(limit=0, resolver=guard, use_dns_cache=False, socket_factory=guard.socket)
+    try:
+        async with _session(connector, headers={"Accept-Encoding": "identity"}, auto_decompress=False) as session:
+            yield HttpClient(session, limit, tracer, _LARGEST_ANSWER_OF_STRANGERS)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _session(
+    connector: aiohttp.TCPConnector, headers: Mapping[str, str] | None = None, auto_decompress: bool = True
+) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_note_written)
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+    return aiohttp.ClientSession(
+        connector=connector,
         timeout=aiohttp.ClientTimeout(total=None),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
-    ) as session:
-        yield HttpClient(session, limit, tracer)
+        headers=headers,
+        auto_decompress=auto_decompress,
+    )
 
 
 async def _note_written(

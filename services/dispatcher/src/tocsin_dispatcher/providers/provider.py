@@ -26,6 +26,19 @@ class Provider(Protocol[MessageT_contra]):
         ...
 
 
+class DirectProvider(Protocol[MessageT_contra]):
+    """Takes messages that each name the address they go to; breakers are kept by (name, what guards the address)."""
+
+    @property
+    def name(self) -> str:
+        """As `deliveries.provider` stores it."""
+        ...
+
+    async def send(self, message: MessageT_contra, attempt: Attempt) -> Outcome:
+        """As a provider's."""
+        ...
+
+
 class LookUp(Protocol):
     """Says which messages the provider has made, after an unknown outcome."""
 

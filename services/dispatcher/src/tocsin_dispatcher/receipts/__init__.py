@@ -5,5 +5,5 @@
     twilio.py       a message's status, and what people send back (STOP, START)
     unsubscribe.py  the one-click link of an e-mail
 
-One bad event of a batch never costs the others: what cannot be read comes back as `Unreadable` with its bytes.
+One bad event of a batch never costs the others: what cannot be read comes back as `Unreadable`.
 """

@@ -37,4 +37,4 @@ def receipts_of(callback: Callback, links: UnsubscribeLinks) -> Sequence[Receipt
         case "unsubscribe":
             return unsubscribe_receipts(callback.url, callback.id, callback.received_at, links)
         case other:
-            return (Unreadable(callback.body, f"nobody reads callbacks of {other}"),)
+            return (Unreadable(f"nobody reads callbacks of {other}"),)

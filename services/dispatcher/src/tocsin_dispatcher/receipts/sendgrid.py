@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from tocsin_dispatcher.provider_text import LARGEST_ATTEMPT, shown, storable, whole_number
+from tocsin_dispatcher.provider_text import LARGEST_ATTEMPT, LONGEST_NAME, shown, storable, whole_number
 from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.receipts.unreadable import Unreadable
 from tocsin_dispatcher.values import Channel, Receipt, ReceiptEffect
@@ -23,6 +23,8 @@ _LATEST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
 class _Meaning:
     effect: ReceiptEffect
     suppress: SuppressionCause | None = None
+    lift: SuppressionCause | None = None
+    lift_only_of: str | None = None
 
 
 def _always(effect: ReceiptEffect, suppress: SuppressionCause | None = None) -> Callable[[Event], _Meaning]:
@@ -45,7 +47,13 @@ def _bounce(event: Event) -> _Meaning:
 
 
 def _open(event: Event) -> _Meaning:
-    return _noted(event) if event.get("sg_machine_open") is True else _Meaning(ReceiptEffect.OPENED)
+    is_machine = event.get("sg_machine_open") is True
+    return _Meaning(ReceiptEffect.OPENED_BY_MACHINE if is_machine else ReceiptEffect.OPENED)
+
+
+def _resubscribed(_event: Event) -> _Meaning:
+    # It takes back what leaving the group did; not an unsubscription from everything, nor one by our own link.
+    return _Meaning(ReceiptEffect.NOTED, lift=SuppressionCause.UNSUBSCRIBED, lift_only_of="group_unsubscribe")
 
 
 _DROPPED_FOR = {
@@ -73,7 +81,7 @@ MEANINGS: Mapping[str, Callable[[Event], _Meaning]] = {
     "spamreport": _always(ReceiptEffect.NOTED, SuppressionCause.COMPLAINED),
     "unsubscribe": _always(ReceiptEffect.NOTED, SuppressionCause.UNSUBSCRIBED),
     "group_unsubscribe": _always(ReceiptEffect.NOTED, SuppressionCause.UNSUBSCRIBED),
-    "group_resubscribe": _noted,
+    "group_resubscribe": _resubscribed,
     "account_status_change": _noted,
 }
 """What each event means; one that is not named here is noted."""
@@ -84,15 +92,15 @@ def sendgrid_receipts(body: bytes, callback_id: str, received_at: datetime) -> S
     try:
         events = json.loads(body)
     except (ValueError, RecursionError):
-        return (Unreadable(body, "not JSON"),)
+        return (Unreadable("not JSON"),)
     if not isinstance(events, list):
-        return (Unreadable(body, "not an array"),)
+        return (Unreadable("not an array"),)
     return tuple(_receipt(event, f"{callback_id}:{place}", received_at) for place, event in enumerate(events))
 
 
 def _receipt(event: object, own_key: str, received_at: datetime) -> Receipt | Unreadable:
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        return Unreadable(json.dumps(event).encode(), "an event without a name")
+        return Unreadable("an event without a name")
     name = event["event"].casefold()
     meaning = MEANINGS.get(name, _noted)(event)
     address = event.get("email")
@@ -100,6 +108,7 @@ def _receipt(event: object, own_key: str, received_at: datetime) -> Receipt | Un
         provider="sendgrid",
         event_key=_event_key(event, name, own_key),
         effect=meaning.effect,
+        name=storable(name)[:LONGEST_NAME],
         at=_instant(event.get("timestamp")) or received_at,
         partner_id=whole_number(event.get("partner_id")),
         delivery_id=_uuid(event.get("delivery_id")),
@@ -108,6 +117,8 @@ def _receipt(event: object, own_key: str, received_at: datetime) -> Receipt | Un
         channel=Channel.EMAIL,
         address=storable(address) if isinstance(address, str) else None,
         suppress=meaning.suppress,
+        lift=meaning.lift,
+        lift_only_of=meaning.lift_only_of,
         code=storable(str(event["status"])) if event.get("status") is not None else None,
         detail=_detail(event, name),
     )

@@ -1,6 +1,7 @@
 """Twilio's callbacks: what became of an SMS, and what people send back.
 
-Sources: https://www.twilio.com/docs/messaging/guides/track-outbound-message-status and .../guides/webhook-request.
+Sources: https://www.twilio.com/docs/messaging/guides/track-outbound-message-status and .../guides/webhook-request; for
+the words https://help.twilio.com/articles/223134027 and .../docs/messaging/tutorials/advanced-opt-out.
 Callbacks are best effort, in any order, possibly before our own call returned; our delivery and attempt are in the URL.
 """
 
@@ -9,7 +10,7 @@ from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
-from tocsin_dispatcher.provider_text import LARGEST_ATTEMPT, shown, storable, whole_number
+from tocsin_dispatcher.provider_text import LARGEST_ATTEMPT, LONGEST_NAME, shown, storable, whole_number
 from tocsin_dispatcher.providers.twilio_codes import CODES
 from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.receipts.unreadable import Unreadable
@@ -36,6 +37,13 @@ STATUSES: Mapping[str, ReceiptEffect] = {
 
 STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "OPTOUT", "REVOKE"})
 START_WORDS = frozenset({"START", "UNSTOP", "YES"})
+HELP_WORDS = frozenset({"HELP", "INFO"})
+"""Twilio answers all three itself, so that we answer none."""
+_WISHES: Mapping[str, str] = {
+    **dict.fromkeys(STOP_WORDS, "STOP"),
+    **dict.fromkeys(START_WORDS, "START"),
+    **dict.fromkeys(HELP_WORDS, "HELP"),
+}
 
 
 def twilio_status_receipts(body: bytes, url: str, received_at: datetime) -> Sequence[Receipt | Unreadable]:
@@ -44,7 +52,7 @@ def twilio_status_receipts(body: bytes, url: str, received_at: datetime) -> Sequ
     sid = storable(form.get("MessageSid") or form.get("SmsSid") or "")
     status = storable(form.get("MessageStatus") or form.get("SmsStatus") or "")
     if not sid or not status:
-        return (Unreadable(body, "a status callback without sid or status"),)
+        return (Unreadable("a status callback without sid or status"),)
     ours = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
     code = storable(form.get("ErrorCode", "")) or None
     effect = STATUSES.get(status, ReceiptEffect.NOTED)
@@ -54,6 +62,7 @@ def twilio_status_receipts(body: bytes, url: str, received_at: datetime) -> Sequ
             event_key=storable(f"{sid}:{status}"),
             effect=effect,
             at=received_at,
+            name=status[:LONGEST_NAME],
             partner_id=whole_number(ours.get("partner_id")),
             delivery_id=_uuid(ours.get("delivery_id")),
             attempt=whole_number(ours.get("attempt"), LARGEST_ATTEMPT),
@@ -73,9 +82,8 @@ def twilio_inbound_receipts(body: bytes, received_at: datetime) -> Sequence[Rece
     sid = storable(form.get("MessageSid") or form.get("SmsSid") or "")
     sender = storable(form.get("From", ""))
     if not sid or not sender:
-        return (Unreadable(body, "an inbound message without sid or sender"),)
-    wish = form.get("OptOutType", "").upper() or form.get("Body", "").strip().upper()
-    stops, starts = wish in STOP_WORDS, wish in START_WORDS
+        return (Unreadable("an inbound message without sid or sender"),)
+    wish = _wish(form)
     return (
         Receipt(
             provider="twilio",
@@ -84,11 +92,25 @@ def twilio_inbound_receipts(body: bytes, received_at: datetime) -> Sequence[Rece
             at=received_at,
             channel=Channel.SMS,
             address=sender,
-            suppress=SuppressionCause.STOPPED if stops else None,
-            lift=SuppressionCause.STOPPED if starts else None,
-            detail="STOP" if stops else "START" if starts else "inbound",
+            name=wish,
+            suppress=SuppressionCause.STOPPED if wish == "STOP" else None,
+            lift=SuppressionCause.STOPPED if wish == "START" else None,
+            detail=wish,
         ),
     )
+
+
+def _wish(form: Mapping[str, str]) -> str:
+    """STOP, START, HELP, or `inbound` for what says none of them. What Twilio has understood (it may know further words
+    of the account's) comes first. Marks around and within a STOP do not matter (`Stop.`, `STOP ALL`); who wants texts
+    again says so plainly, as Twilio wants it."""
+    understood = form.get("OptOutType", "").strip().upper()
+    if understood in ("STOP", "START", "HELP"):
+        return understood
+    said = form.get("Body", "").strip().upper()
+    if "".join(mark for mark in said if mark.isalpha()) in STOP_WORDS:
+        return "STOP"
+    return _WISHES.get(said, "inbound")
 
 
 def _bad_number(code: str | None) -> SuppressionCause | None:

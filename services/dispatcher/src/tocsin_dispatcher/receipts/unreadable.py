@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A part of a callback that is no event, for the dead letters."""
+    """A part of a callback that is no event: the callback goes to the dead letters for it, with all its bytes."""
 
-    raw: bytes
     why: str

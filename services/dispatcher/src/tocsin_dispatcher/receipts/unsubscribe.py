@@ -15,13 +15,14 @@ def unsubscribe_receipts(
     """The receipt of one click: what its token switches off."""
     switch = links.read(urlsplit(url).path.rsplit("/", 1)[-1])
     if switch is None:
-        return (Unreadable(b"", "an unsubscribe link that is none of ours"),)
+        return (Unreadable("an unsubscribe link that is none of ours"),)
     return (
         Receipt(
             provider="unsubscribe",
             event_key=callback_id,
             effect=ReceiptEffect.NOTED,
             at=received_at,
+            name="one-click",
             partner_id=switch.partner_id,
             channel=switch.channel,
             switch_off=switch,

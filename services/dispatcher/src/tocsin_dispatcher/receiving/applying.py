@@ -1,4 +1,4 @@
-"""What receipts do: to their deliveries' states, to the suppression list, to a preference."""
+"""What receipts do to their deliveries' states."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from datetime import datetime
 
 from opentelemetry.trace import Tracer
 
-from tocsin_dispatcher.addresses import address_hash
 from tocsin_dispatcher.announcing import Announcer, DeliveryChange
 from tocsin_dispatcher.changes import change_of
-from tocsin_dispatcher.keys import DeliveryKey, UserKey
-from tocsin_dispatcher.reasons import SuppressionCause
+from tocsin_dispatcher.keys import DeliveryKey
+from tocsin_dispatcher.receiving.addresses import Addresses
 from tocsin_dispatcher.receiving.matching import matched
 from tocsin_dispatcher.receiving.steps import BEFORE_A_REPEAT, steps
 from tocsin_dispatcher.states import LEFT, DeliveryState
@@ -21,13 +20,10 @@ from tocsin_dispatcher.store.fates import release_members
 from tocsin_dispatcher.store.receipts import (
     mark_applied,
     move_deliveries,
-    partners_knowing,
     receipts_missed,
     receipts_waiting,
-    switch_off,
 )
-from tocsin_dispatcher.store.suppressions import AddressKey, lift, suppress
-from tocsin_dispatcher.values import AlertKind, Channel, Delivery, Receipt, ReceiptEffect
+from tocsin_dispatcher.values import Channel, Delivery, Receipt, ReceiptEffect
 from tocsin_kit.loops import Bell
 from tocsin_kit.telemetry import names
 from tocsin_kit.telemetry.propagation import context_of, link_to
@@ -53,7 +49,8 @@ class Applier:
     """Applies receipts inside their transaction. `bells` wakes a channel's lane."""
 
     def __init__(self, announcer: Announcer, bells: Mapping[Channel, Bell], tracer: Tracer, address_key: bytes) -> None:
-        self._announcer, self._bells, self._tracer, self._address_key = announcer, bells, tracer, address_key
+        self._announcer, self._bells, self._tracer = announcer, bells, tracer
+        self._addresses = Addresses(address_key)
 
     async def apply(self, connection: Connection, receipts: Sequence[Receipt], now: datetime) -> Applied:
         """Apply receipts to their deliveries; after the commit give the answer to `wrote`.
@@ -61,7 +58,7 @@ class Applier:
         One whose delivery is not known waits, unless it is about an address only.
         """
         found = await matched(connection, receipts)
-        await self._addresses(connection, found, now)
+        await self._addresses.heed(connection, found, now)
         told = [(one, about) for one, about in found if about is not None]
         changes = await self._states(connection, told, now)
         await mark_applied(
@@ -124,38 +121,6 @@ class Applier:
                 failed += [key] if after is DeliveryState.FAILED else []
         released = await release_members(connection, failed, now)
         return changes + [change_of(delivery, DeliveryState.PENDING, None, now) for delivery in released]
-
-    async def _addresses(
-        self, connection: Connection, found: Sequence[tuple[Receipt, Delivery | None]], now: datetime
-    ) -> None:
-        added: list[tuple[AddressKey, SuppressionCause]] = []
-        lifted: list[tuple[AddressKey, SuppressionCause]] = []
-        for receipt, about in found:
-            for key in await self._keys(connection, receipt, about):
-                added += [(key, receipt.suppress)] if receipt.suppress else []
-                lifted += [(key, receipt.lift)] if receipt.lift else []
-            if receipt.switch_off is not None:
-                switch = receipt.switch_off
-                user = UserKey(switch.partner_id, switch.user_id)
-                for kind in [switch.kind] if switch.kind else AlertKind:
-                    await switch_off(connection, user, kind, switch.channel, now)
-        await suppress(connection, added, "receipt", now)
-        await lift(connection, lifted, now)
-
-    async def _keys(self, connection: Connection, receipt: Receipt, about: Delivery | None) -> list[AddressKey]:
-        """The address a receipt speaks of, for each partner it concerns; a number that wrote to us may be many's."""
-        if not receipt.suppress and not receipt.lift:
-            return []
-        address = receipt.address or (about and about.destination)
-        if not address:
-            return []
-        partner_id = receipt.partner_id if about is None else about.partner_id
-        partners = [partner_id] if partner_id is not None else await partners_knowing(connection, address)
-        return [_address_key(self._address_key, partner, receipt.channel, address) for partner in partners]
-
-
-def _address_key(key: bytes, partner_id: int, channel: Channel, address: str) -> AddressKey:
-    return AddressKey(partner_id, channel, address_hash(key, partner_id, channel, address))
 
 
 #: A person had it tried again, or the gate holds it: what became of the attempt before is no news.

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from tocsin_dispatcher.intake.dead_letters import DeadLetters, Letter
 from tocsin_dispatcher.receipts.parse import Callback, receipts_of
 from tocsin_dispatcher.receipts.unreadable import Unreadable
 from tocsin_dispatcher.receiving.applying import Applied, Applier
@@ -19,6 +18,8 @@ from tocsin_kit.clock import Clock
 from tocsin_kit.halves import in_halves
 from tocsin_kit.transient import is_data_error
 
+Parts = Sequence[Receipt | Unreadable]
+
 
 @dataclass(frozen=True)
 class Arrived:
@@ -28,6 +29,10 @@ class Arrived:
     traceparent: str | None
 
 
+class PartsUnreadable(Exception):
+    """Parts of a callback are no events; the others had their effect."""
+
+
 @dataclass(frozen=True)
 class _Read:
     receipt: Receipt
@@ -35,32 +40,27 @@ class _Read:
 
 
 class Callbacks:
-    """Takes callbacks in. What cannot be read of one goes to the dead letters; the rest of it counts."""
+    """Takes callbacks in. What cannot be read of one is refused; the rest of it counts."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        applier: Applier,
-        letters: DeadLetters,
-        links: UnsubscribeLinks,
-        clock: Clock,
-    ) -> None:
-        self._engine, self._applier, self._letters, self._links, self._clock = engine, applier, letters, links, clock
+    def __init__(self, engine: Engine, applier: Applier, links: UnsubscribeLinks, clock: Clock) -> None:
+        self._engine, self._applier, self._links, self._clock = engine, applier, links, clock
 
     async def take_in(self, arrived: Sequence[Arrived]) -> list[tuple[Arrived, Exception]]:
-        """Take all in, each event once; answers those whose data cannot be stored."""
-        return await in_halves(list(arrived), self._together, is_data_error)
+        """Take all in, each event once; answers those that cannot be stored, or not read to the end."""
+        parts = [(one, receipts_of(one.callback, self._links)) for one in arrived]
+        refused = await in_halves(parts, self._together, is_data_error)
+        not_stored = [id(one) for (one, _), _ in refused]
+        unreadable = [(one, why) for one, read in parts if id(one) not in not_stored and (why := _unreadable(read))]
+        return [*((one, error) for (one, _), error in refused), *unreadable]
 
-    async def _together(self, arrived: Sequence[Arrived]) -> None:
-        read: list[_Read] = []
-        unreadable: list[Letter] = []
-        for one in arrived:
-            for part in receipts_of(one.callback, self._links):
-                if isinstance(part, Unreadable):
-                    unreadable.append(_letter(one.callback, part))
-                else:
-                    read.append(_Read(replace(part, traceparent=one.traceparent), one.callback))
-        await self._letters.keep(unreadable)
+    async def _together(self, parts: Sequence[tuple[Arrived, Parts]]) -> None:
+        read = [
+            _Read(replace(part, traceparent=one.traceparent), one.callback)
+            for one, parts_of_one in parts
+            for part in parts_of_one
+            if isinstance(part, Receipt)
+        ]
+        arrived = [one for one, _ in parts]
         now = self._clock.now()
         self._applier.wrote(
             await in_transaction(self._engine, lambda connection: self._write(connection, arrived, read, now))
@@ -78,8 +78,9 @@ class Callbacks:
         return await self._applier.apply(connection, list(fresh.values()), now)
 
 
-def _letter(callback: Callback, part: Unreadable) -> Letter:
-    return Letter("RECEIPTS", f"tocsin.receipts.{callback.provider}", callback.id, part.raw, part.why)
+def _unreadable(parts: Parts) -> PartsUnreadable | None:
+    whys = [f"part {place}: {part.why}" for place, part in enumerate(parts, 1) if isinstance(part, Unreadable)]
+    return PartsUnreadable(f"of {len(parts)}, {', '.join(whys[:3])}") if whys else None
 
 
 def _name(receipt: Receipt) -> tuple[str, str]:

@@ -2,29 +2,37 @@
 
 from tocsin_dispatcher.values import (
     AccountThresholdContext,
-    FiringContext,
+    Digest,
     GoalContext,
     MerchantNameContext,
+    Notice,
     SpendingTargetContext,
+    Told,
     TransactionLimitContext,
     UpcomingBillContext,
+    Verification,
 )
 
 
-def action_url(context: FiringContext, frontend_url: str) -> str:
-    """The page of the thing the firing is about, under FRONTEND_URL."""
-    return frontend_url.rstrip("/") + _path(context)
+def action_url(told: Told, frontend_url: str) -> str:
+    """The page of the thing the message is about, under FRONTEND_URL; empty for a code, which leads nowhere."""
+    path = _path(told)
+    return frontend_url.rstrip("/") + path if path else ""
 
 
-def _path(context: FiringContext) -> str:
-    match context:
+def _path(told: Told) -> str:
+    match told:
         case AccountThresholdContext():
-            return f"/accounts/{context.account_id}"
+            return f"/accounts/{told.account_id}"
         case GoalContext():
-            return f"/goals/{context.goal_id}"
+            return f"/goals/{told.goal_id}"
         case SpendingTargetContext():
-            return f"/budgets/{context.budget_id}"
+            return f"/budgets/{told.budget_id}"
         case MerchantNameContext() | TransactionLimitContext():
-            return f"/transactions/{context.transaction_id}"
+            return f"/transactions/{told.transaction_id}"
         case UpcomingBillContext():
-            return f"/cashflow/bills/{context.bill_id}"
+            return f"/cashflow/bills/{told.bill_id}"
+        case Digest() | Notice():
+            return "/notifications"
+        case Verification():
+            return ""

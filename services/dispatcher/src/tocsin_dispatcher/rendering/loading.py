@@ -1,11 +1,15 @@
 """The built-in templates, from the wheel; HTML has its CSS inlined when it is loaded, once, and not per message."""
 
 from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 
 from css_inline import CSSInliner
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
+
+from tocsin_dispatcher.rendering.languages import ENGLISH, Language
+from tocsin_dispatcher.rendering.translating import translating_into
 
 _TEMPLATES = files("tocsin_dispatcher") / "templates"
 _LAYOUT = "layout.html"
@@ -16,17 +20,21 @@ def read_template(name: str) -> str:
     return _TEMPLATES.joinpath(*name.split("/")).read_text(encoding="utf-8")
 
 
-def environment() -> Environment:
-    """A sandboxed environment: HTML is escaped, an undefined variable is an error."""
-    return SandboxedEnvironment(
+def environment(language: Language = ENGLISH) -> Environment:
+    """A sandboxed environment: HTML is escaped, an undefined variable is an error, texts are in the language."""
+    made = SandboxedEnvironment(
         loader=FunctionLoader(_inlined_source()),
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=[translating_into(language)],
     )
+    made.globals["language"] = language
+    return made
 
 
+@cache
 def _inlined_source() -> Callable[[str], str]:
     """Reads a template, with `style.css` inlined where it is HTML.
 
@@ -35,6 +43,7 @@ def _inlined_source() -> Callable[[str], str]:
     """
     inliner, style = CSSInliner(load_remote_stylesheets=False), read_template("style.css")
 
+    @cache
     def source(name: str) -> str:
         text = read_template(name)
         if not name.endswith(".html"):

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from babel.core import Locale
 
-from tocsin_dispatcher.rendering.formats import day, instant, money, percent, period, relative_day
+from tocsin_dispatcher.rendering.formats import apart, day, instant, money, percent, period, relative_day
 from tocsin_dispatcher.values import (
     AccountThresholdContext,
     FiringContext,
@@ -18,7 +18,9 @@ from tocsin_dispatcher.values import (
     UpcomingBillContext,
 )
 
-Variables = Mapping[str, str | bool]
+Value = str | bool | int
+Variables = Mapping[str, Value]
+"""By name, as templates of banks see them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,12 @@ class Reader:
     """SMS and push without figures."""
 
 
-def variables(context: FiringContext, reader: Reader) -> dict[str, str | bool]:
+def variables(context: FiringContext, reader: Reader) -> dict[str, Value]:
     """The kind's variables; `amount` without its sign, a balance with it."""
     return {**_of_kind(context, reader), "hide_amounts": reader.hide_amounts}
 
 
-def _of_kind(context: FiringContext, reader: Reader) -> dict[str, str]:
+def _of_kind(context: FiringContext, reader: Reader) -> Variables:
     match context:
         case AccountThresholdContext():
             return _account_threshold(context, reader)
@@ -55,7 +57,7 @@ def _of_kind(context: FiringContext, reader: Reader) -> dict[str, str]:
 
 def _account_threshold(context: AccountThresholdContext, reader: Reader) -> dict[str, str]:
     return {
-        "account": context.account,
+        "account": apart(context.account),
         "balance": money(context.balance, context.currency, reader.locale),
         "threshold": money(context.threshold, context.currency, reader.locale),
         "direction": context.direction.value,
@@ -65,7 +67,7 @@ def _account_threshold(context: AccountThresholdContext, reader: Reader) -> dict
 
 def _goal(context: GoalContext, reader: Reader) -> dict[str, str]:
     return {
-        "goal": context.goal,
+        "goal": apart(context.goal),
         "percent": percent(context.percent, reader.locale),
         "current_amount": money(context.current_amount, context.currency, reader.locale),
         "target_amount": money(context.target_amount, context.currency, reader.locale),
@@ -74,16 +76,16 @@ def _goal(context: GoalContext, reader: Reader) -> dict[str, str]:
 
 def _merchant_name(context: MerchantNameContext, reader: Reader) -> dict[str, str]:
     return {
-        "merchant": context.merchant,
+        "merchant": apart(context.merchant),
         "amount": money(abs(context.amount), context.currency, reader.locale),
         "posted_on": day(context.posted_on, reader.locale),
-        "pattern": context.pattern,
+        "pattern": apart(context.pattern),
     }
 
 
 def _spending_target(context: SpendingTargetContext, reader: Reader) -> dict[str, str]:
     return {
-        "budget": context.budget,
+        "budget": apart(context.budget),
         "percent": percent(context.percent, reader.locale),
         "spent": money(context.spent, context.currency, reader.locale),
         "amount": money(abs(context.amount), context.currency, reader.locale),
@@ -93,18 +95,19 @@ def _spending_target(context: SpendingTargetContext, reader: Reader) -> dict[str
 
 def _transaction_limit(context: TransactionLimitContext, reader: Reader) -> dict[str, str]:
     return {
-        "description": context.description,
+        "description": apart(context.description),
         "amount": money(abs(context.amount), context.currency, reader.locale),
         "limit": money(context.limit, context.currency, reader.locale),
         "posted_on": day(context.posted_on, reader.locale),
     }
 
 
-def _upcoming_bill(context: UpcomingBillContext, reader: Reader) -> dict[str, str]:
+def _upcoming_bill(context: UpcomingBillContext, reader: Reader) -> dict[str, Value]:
     today = reader.now.astimezone(reader.zone).date()
     return {
-        "bill": context.bill,
+        "bill": apart(context.bill),
         "amount": money(abs(context.amount), context.currency, reader.locale),
         "due_on": day(context.due_on, reader.locale),
+        "days": (context.due_on - today).days,
         "when": relative_day(context.due_on, today, reader.locale),
     }

@@ -12,6 +12,7 @@ from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.database import Connection
+from tocsin_dispatcher.store.history import decided, noting
 from tocsin_dispatcher.store.statement import AMOUNT, BIG, FLAG, INSTANT, SMALL, TEXT, UUID_, RowSet, statement
 from tocsin_dispatcher.values import OutcomeKind
 
@@ -121,21 +122,29 @@ _ASIDE = RowSet(
 )
 
 # Primary key. Fenced by the claim. What ended meanwhile is joined no longer (inboxes of users with joining ones are
-# locked, so that it cannot end unseen): such a delivery keeps its lease and is looked at again after it.
+# locked, so that it cannot end unseen): such a delivery keeps its lease and is looked at again after it. A verdict is
+# history where it is another than the last one.
 _SET_ASIDE = statement(
     f"""
-UPDATE deliveries d
-   SET status = x.status, reason = x.reason, due_at = x.due_at, expires_at = coalesce(x.expires_at, d.expires_at),
-       merged_into = x.merged_into, fact_key = coalesce(x.fact_key, d.fact_key), leased_until = NULL,
-       failed_at = CASE WHEN x.status = 'expired' THEN :now ELSE d.failed_at END
-  FROM {_ASIDE}
- WHERE d.partner_id = x.partner_id AND d.id = x.id AND d.leased_until = x.leased_until
-   AND d.status IN ('pending', 'retrying', 'unknown')
-   AND (x.merged_into IS NULL
-        OR EXISTS (SELECT 1 FROM deliveries t
-                    WHERE t.partner_id = x.partner_id AND t.id = x.merged_into
-                      AND t.status NOT IN ('suppressed', 'merged', 'expired', 'failed')))
-RETURNING d.id
+WITH put AS (
+  UPDATE deliveries d
+     SET status = x.status, reason = x.reason, due_at = x.due_at, expires_at = coalesce(x.expires_at, d.expires_at),
+         merged_into = x.merged_into, fact_key = coalesce(x.fact_key, d.fact_key), leased_until = NULL,
+         failed_at = CASE WHEN x.status = 'expired' THEN :now ELSE d.failed_at END
+    FROM {_ASIDE}
+   WHERE d.partner_id = x.partner_id AND d.id = x.id AND d.leased_until = x.leased_until
+     AND d.status IN ('pending', 'retrying', 'unknown')
+     AND (x.merged_into IS NULL
+          OR EXISTS (SELECT 1 FROM deliveries t
+                      WHERE t.partner_id = x.partner_id AND t.id = x.merged_into
+                        AND t.status NOT IN ('suppressed', 'merged', 'expired', 'failed')))
+  RETURNING d.partner_id, d.id, new.reason, new.due_at AS until, new.merged_into AS joined_id,
+            CASE WHEN (old.status, old.reason) IS DISTINCT FROM (new.status, new.reason)
+                 THEN {decided("new")} END AS happening
+), noted AS (
+  {noting("put")}
+)
+SELECT id FROM put
 """,  # noqa: S608 - the row set is of our own making
     _ASIDE,
     now=INSTANT,
@@ -174,7 +183,7 @@ UPDATE attempts a
 
 # Primary key, locked in order. Fenced by the attempt number. A receipt may have been faster: then the state stays as it
 # is, and only what the provider calls the message is added. An attempt taken for lost may still settle what is unknown.
-# What a look-up says never arrived weighs nothing.
+# What a look-up says never arrived weighs nothing. One that has expired by it is history.
 _SETTLE_DELIVERIES = statement(
     f"""
 WITH settled AS (
@@ -186,7 +195,7 @@ WITH settled AS (
     JOIN deliveries d ON d.partner_id = x.partner_id AND d.id = x.id AND d.attempt = x.attempt
    ORDER BY d.partner_id, d.id
      FOR NO KEY UPDATE OF d
-)
+), written AS (
 UPDATE deliveries d
    SET status = CASE WHEN s.moves THEN s.status ELSE d.status END,
        reason = CASE WHEN s.moves AND s.status = 'expired' THEN 'expired' ELSE d.reason END,
@@ -204,10 +213,16 @@ UPDATE deliveries d
        failed_at = CASE WHEN s.moves AND s.status IN ('failed', 'expired') THEN :now ELSE d.failed_at END
   FROM settled s
  WHERE d.partner_id = s.partner_id AND d.id = s.id
-RETURNING d.id, s.moves,
+RETURNING d.partner_id, d.id, s.moves,
           CASE WHEN new.status IN ('sent', 'delivered', 'bounced')
                 AND (old.status NOT IN ('sent', 'delivered', 'bounced') OR old.segments IS NULL)
-               THEN new.segments END AS segments_sent
+               THEN new.segments END AS segments_sent,
+          CASE WHEN s.moves AND s.status = 'expired' THEN 'expired' END AS happening,
+          new.reason, CAST(NULL AS timestamptz) AS until, CAST(NULL AS uuid) AS joined_id
+), noted AS (
+  {noting("written")}
+)
+SELECT id, moves, segments_sent FROM written
 """,  # noqa: S608 - the row set is of our own making
     _SETTLED,
     now=INSTANT,

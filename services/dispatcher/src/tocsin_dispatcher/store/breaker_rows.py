@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
 
 from tocsin_dispatcher.breakers import Breaker, BreakerKey, BreakerState
 from tocsin_dispatcher.paces import Pause
 from tocsin_dispatcher.store.database import Connection
-from tocsin_dispatcher.store.statement import INSTANT, SMALL, TEXT, statement
+from tocsin_dispatcher.store.statement import INSTANT, SMALL, TEXT, RowSet, statement
 
-# A handful of rows.
-_READ = statement(
-    "SELECT provider, subject, state, since, failures, successes, reason, next_probe_at, paused_until, calls_a_minute"
-    " FROM breakers ORDER BY provider, subject"
+_COLUMNS = "provider, subject, state, since, failures, successes, reason, next_probe_at, paused_until, calls_a_minute"
+_KNOWN = RowSet("k", provider=TEXT, subject=TEXT)
+
+# All, read whole: one for each provider, push service and webhook endpoint that failed lately.
+_READ = statement(f"SELECT {_COLUMNS} FROM breakers ORDER BY provider, subject")  # noqa: S608 - constants of our own
+
+# The same, but of what is closed only what others may not know yet, and pauses that still have an effect.
+_READ_NEWS = statement(
+    f"""
+SELECT {_COLUMNS} FROM breakers b
+ WHERE b.state <> 'closed' OR b.paused_until >= :paused_since
+    OR EXISTS (SELECT 1 FROM {_KNOWN} WHERE k.provider = b.provider AND k.subject = b.subject)
+ ORDER BY provider, subject
+""",  # noqa: S608 - constants of our own
+    _KNOWN,
+    paused_since=INSTANT,
 )
 
 # Primary key. An older change never overwrites a newer one, and a failure counted elsewhere while closed never closes.
@@ -66,27 +81,25 @@ RETURNING provider
 )
 
 
-async def read_board(connection: Connection) -> Mapping[BreakerKey, tuple[Breaker, Pause | None]]:
-    """All that were ever written, each with the provider's last pause."""
+async def read_board(
+    connection: Connection, not_closed: Iterable[BreakerKey], paused_since: datetime
+) -> Mapping[BreakerKey, tuple[Breaker, Pause | None]]:
+    """Those that are not closed or are `not_closed` to the reader, and those that were paused lately, each with its
+    last pause."""
+    known = _KNOWN.filled([(key.provider, key.credential) for key in not_closed])
+    rows = await connection.execute(_READ_NEWS, {**known, "paused_since": paused_since})
     return {
         BreakerKey(row.provider, row.subject): (
-            Breaker(
-                state=BreakerState(row.state),
-                since=row.since,
-                failures=row.failures,
-                successes=row.successes,
-                next_probe_at=row.next_probe_at,
-                reason=row.reason,
-            ),
+            _breaker(row),
             None if row.paused_until is None else Pause(row.paused_until, row.calls_a_minute),
         )
-        for row in await connection.execute(_READ)
+        for row in rows
     }
 
 
 async def read_breakers(connection: Connection) -> Mapping[BreakerKey, Breaker]:
-    """All that were ever written."""
-    return {key: breaker for key, (breaker, _) in (await read_board(connection)).items()}
+    """All that are written."""
+    return {BreakerKey(row.provider, row.subject): _breaker(row) for row in await connection.execute(_READ)}
 
 
 async def write_board(
@@ -106,6 +119,17 @@ async def reset_breaker(connection: Connection, key: BreakerKey, now: datetime) 
     """Close it, whatever it is; False when there is none."""
     answer = await connection.execute(_RESET, {"provider": key.provider, "subject": key.credential, "now": now})
     return answer.one_or_none() is not None
+
+
+def _breaker(row: Row[Any]) -> Breaker:
+    return Breaker(
+        state=BreakerState(row.state),
+        since=row.since,
+        failures=row.failures,
+        successes=row.successes,
+        next_probe_at=row.next_probe_at,
+        reason=row.reason,
+    )
 
 
 def _columns(breaker: Breaker) -> Mapping[str, object]:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.store.database import Connection
-from tocsin_dispatcher.store.rows import DELIVERY_COLUMNS, NOTIFICATION_COLUMNS, delivery_of, notification_of
-from tocsin_dispatcher.store.statement import BIG, INSTANT, SMALL, TEXT, UUID_, RowSet, statement
+from tocsin_dispatcher.store.rows import (
+    CODE_COLUMNS,
+    DELIVERY_COLUMNS,
+    NOTIFICATION_COLUMNS,
+    TRIAL_COLUMNS,
+    delivery_of,
+    told_by,
+)
+from tocsin_dispatcher.store.statement import BIG, INSTANT, SMALL, TEXT, UUID_, Parameter, RowSet, statement
 from tocsin_dispatcher.store.tables import WAITING
 from tocsin_dispatcher.values import Channel, Delivery, Notification, WorkClass
 
@@ -33,10 +41,15 @@ class Claimed:
         return DeliveryKey(self.delivery.partner_id, self.delivery.id)
 
 
+#: In hand at once of one webhook endpoint, or one browser: one that hangs slows nobody else.
+SLOTS_OF_ONE = 4
+
 #: So many rows are looked at for each that is claimed: partners who have less than their share leave room to others.
 _LOOK_AHEAD = 4
 
 _WANTED = RowSet("w", lane=TEXT)
+_ROOMS = RowSet("r", destination_id=UUID_, room=SMALL)
+
 
 # Index deliveries_due_by_partner: from each class and partner to the next one's earliest row (whatever its backlog),
 # then the first due rows of each that has some. Among these classes and partners take turns, so that none has more than
@@ -44,8 +57,8 @@ _WANTED = RowSet("w", lane=TEXT)
 # first rows of a small partner would be looked for among all of a large one. Then primary keys in order; the locking
 # SELECT repeats the condition, which PostgreSQL checks again on the newest row version (what waits no longer has no due
 # time), as IS TRUE, lest an index offers all that is due. A held delivery that is due becomes pending: its release.
-_CLAIM = statement(
-    f"""
+def _claim_sql(columns: str = "", admitted: str = "", shared: str = "") -> str:
+    return f"""
 WITH RECURSIVE waiting AS (
   SELECT w.lane, first.partner_id, first.due_at
     FROM {_WANTED}
@@ -63,21 +76,21 @@ WITH RECURSIVE waiting AS (
 ), due AS (
   SELECT lane, partner_id FROM waiting WHERE due_at <= :now
 ), looked_at AS (
-  SELECT c.partner_id, c.id, c.due_at,
+  SELECT c.partner_id, c.id, c.due_at,{columns}
          row_number() OVER (PARTITION BY due.lane, due.partner_id ORDER BY c.due_at) AS turn
     FROM due
    CROSS JOIN LATERAL (
-         SELECT d.partner_id, d.id, d.due_at FROM deliveries d
+         SELECT d.partner_id, d.id, d.due_at, d.destination_id FROM deliveries d
           WHERE d.channel = :channel AND d.class = due.lane AND d.due_at <= :now AND {WAITING}
-            AND d.partner_id BETWEEN due.partner_id AND due.partner_id
+            AND d.partner_id BETWEEN due.partner_id AND due.partner_id{admitted}
           ORDER BY d.partner_id, d.due_at
           LIMIT greatest(1, :slots * {_LOOK_AHEAD} / (SELECT count(*) FROM due))) c
 ), chosen AS (
-  SELECT partner_id, id FROM looked_at ORDER BY turn, partner_id <= :after, partner_id, due_at LIMIT :slots
+  SELECT partner_id, id FROM looked_at{shared} ORDER BY turn, partner_id <= :after, partner_id, due_at LIMIT :slots
 ), locked AS (
   SELECT d.partner_id, d.id, d.status, d.due_at
     FROM deliveries d JOIN chosen c ON c.partner_id = d.partner_id AND c.id = d.id
-   WHERE (d.due_at <= :now) IS TRUE AND d.notification_id IS NOT NULL
+   WHERE (d.due_at <= :now) IS TRUE AND (d.notification_id IS NOT NULL OR d.purpose IN ('test', 'verification'))
    ORDER BY d.partner_id, d.id
      FOR NO KEY UPDATE OF d SKIP LOCKED
 ), claimed AS (
@@ -88,29 +101,58 @@ WITH RECURSIVE waiting AS (
    WHERE d.partner_id = l.partner_id AND d.id = l.id
   RETURNING d.*, l.status AS status_before, l.due_at AS due_before
 )
-SELECT {DELIVERY_COLUMNS}, d.status_before, d.due_before, {NOTIFICATION_COLUMNS}
+SELECT {DELIVERY_COLUMNS}, d.status_before, d.due_before, {NOTIFICATION_COLUMNS}, {TRIAL_COLUMNS}, {CODE_COLUMNS}
   FROM claimed d
-  JOIN notifications n ON n.partner_id = d.partner_id AND n.id = d.notification_id
-""",  # noqa: S608 - constants of our own
+  LEFT JOIN notifications n ON n.partner_id = d.partner_id AND n.id = d.notification_id
+  LEFT JOIN template_trials t ON d.purpose = 'test' AND t.partner_id = d.partner_id AND t.delivery_id = d.id
+  LEFT JOIN verifications v ON d.purpose = 'verification' AND v.partner_id = d.partner_id AND v.user_id = d.user_id
+        AND v.channel = d.channel AND v.delivery_id = d.id
+"""  # noqa: S608 - constants of our own
+
+
+_CLAIM_PARAMETERS: Mapping[str, Parameter] = {
+    "channel": TEXT,
+    "slots": SMALL,
+    "after": BIG,
+    "now": INSTANT,
+    "leased_until": INSTANT,
+}
+_CLAIM = statement(_claim_sql(), _WANTED, **_CLAIM_PARAMETERS)
+
+#: An address whose slots are all in use.
+_FULL = f"d.destination_id IN (SELECT r.destination_id FROM {_ROOMS} WHERE r.room = 0)"  # noqa: S608
+
+# The same where deliveries have addresses of their own: none has more in hand than its slots. Rows of one that is full
+# are passed over within the index's order, so that whatever waits for it, the others' are found behind.
+_CLAIM_SHARED = statement(
+    _claim_sql(
+        columns=" c.destination_id, row_number() OVER (PARTITION BY c.destination_id ORDER BY c.due_at) AS place,",
+        admitted=f" AND ({_FULL}) IS NOT TRUE",
+        shared=f"""
+    LEFT JOIN {_ROOMS} USING (destination_id)
+   WHERE destination_id IS NULL OR place <= coalesce(r.room, {SLOTS_OF_ONE})""",
+    ),
     _WANTED,
-    channel=TEXT,
-    slots=SMALL,
-    after=BIG,
-    now=INSTANT,
-    leased_until=INSTANT,
+    _ROOMS,
+    **_CLAIM_PARAMETERS,
 )
 
 _CLASSES = RowSet("w", lane=TEXT)
 
-# Index deliveries_due, its first entry per class.
-_NEXT_DUE = statement(
-    f"""
-SELECT w.lane, (SELECT min(d.due_at) FROM deliveries d WHERE d.channel = :channel AND d.class = w.lane AND {WAITING})
+
+def _next_due_sql(admitted: str = "") -> str:
+    return f"""
+SELECT w.lane, (SELECT min(d.due_at) FROM deliveries d
+                 WHERE d.channel = :channel AND d.class = w.lane AND {WAITING}{admitted})
   FROM {_CLASSES}
-""",  # noqa: S608 - constants of our own
-    _CLASSES,
-    channel=TEXT,
-)
+"""  # noqa: S608 - constants of our own
+
+
+# Index deliveries_due, its first entry per class.
+_NEXT_DUE = statement(_next_due_sql(), _CLASSES, channel=TEXT)
+
+# The same, passing over rows of addresses that are full.
+_NEXT_DUE_SHARED = statement(_next_due_sql(f" AND ({_FULL}) IS NOT TRUE"), _CLASSES, _ROOMS, channel=TEXT)
 
 _GIVEN_BACK = RowSet("x", partner_id=BIG, id=UUID_, leased_until=INSTANT)
 
@@ -135,10 +177,13 @@ async def claim(
     now: datetime,
     leased_until: datetime,
     after: int = 0,
+    rooms: Mapping[UUID, int] | None = None,
 ) -> list[Claimed]:
     """Claim at most `slots` due deliveries of a channel, classes and partners taking turns, each with its earliest.
 
-    The partner that follows `after` begins: where slots become free one by one, each is another partner's.
+    The partner that follows `after` begins: where slots become free one by one, each is another partner's. `rooms`, for
+    channels whose deliveries have addresses of their own, are how many may be claimed of an address, SLOTS_OF_ONE where
+    it does not say.
     """
     wanted = _WANTED.filled([(work_class,) for work_class in classes])
     parameters = {
@@ -149,14 +194,18 @@ async def claim(
         "now": now,
         "leased_until": leased_until,
     }
+    if rooms is None:
+        rows = await connection.execute(_CLAIM, parameters)
+    else:
+        rows = await connection.execute(_CLAIM_SHARED, {**parameters, **_ROOMS.filled(rooms.items())})
     return [
         Claimed(
             delivery_of(row, row.status_before, row.due_before),
-            notification_of(row),
+            told_by(row),
             leased_until,
             row.possible_duplicate,
         )
-        for row in await connection.execute(_CLAIM, parameters)
+        for row in rows
     ]
 
 
@@ -165,10 +214,16 @@ def last_served(claims: Sequence[Claimed], after: int) -> int:
     return max((one.key.partner_id for one in claims), key=lambda partner: (partner <= after, partner), default=after)
 
 
-async def due_by_class(connection: Connection, channel: Channel) -> Mapping[WorkClass, datetime]:
-    """Per class when its next delivery is due, or its lease ends; without an entry nothing waits."""
-    classes = _CLASSES.filled([(work_class,) for work_class in WorkClass])
-    rows = await connection.execute(_NEXT_DUE, {**classes, "channel": channel})
+async def due_by_class(
+    connection: Connection, channel: Channel, rooms: Mapping[UUID, int] | None = None
+) -> Mapping[WorkClass, datetime]:
+    """Per class when its next delivery is due, or its lease ends, but of addresses without room; without an entry
+    nothing waits."""
+    wanted = {**_CLASSES.filled([(work_class,) for work_class in WorkClass]), "channel": channel}
+    if rooms is None:
+        rows = await connection.execute(_NEXT_DUE, wanted)
+    else:
+        rows = await connection.execute(_NEXT_DUE_SHARED, {**wanted, **_ROOMS.filled(rooms.items())})
     return {WorkClass(lane): due_at for lane, due_at in rows if due_at is not None}
 
 

@@ -1,8 +1,8 @@
-"""Deliveries as operators see them, and trying one again."""
+"""Deliveries as operators see them, and trying them again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,10 +10,11 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
-from tocsin_dispatcher.keys import DeliveryKey
+from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.database import Connection
+from tocsin_dispatcher.store.history import noting
 from tocsin_dispatcher.store.notifications import Place
 from tocsin_dispatcher.store.statement import BIG, INSTANT, SMALL, TEXT, UUID_, statement
 from tocsin_dispatcher.values import Channel, OutcomeKind, Purpose, WorkClass
@@ -29,6 +30,20 @@ class Wanted:
     channel: Channel | None = None
     status: DeliveryState | None = None
     reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedBadly:
+    """Which failed and expired deliveries are meant; None does not filter."""
+
+    since: datetime
+    until: datetime
+    partner_id: int | None = None
+    channel: Channel | None = None
+    status: DeliveryState | None = None
+    provider: str | None = None
+    error: str | None = None
+    """Words in what was last said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +130,56 @@ _ATTEMPTS = statement(
 )
 
 # Primary key. Should another delivery tell its fact by now, this one gives up the key, and the gate looks at that one.
+# A code that nobody got is too old by now: another is asked for.
 _RETRY = statement(
-    """
-UPDATE deliveries d
-   SET status = 'pending', reason = NULL, due_at = :now, failed_at = NULL, failures = 0, repeated_after_unknown = false,
-       expires_at = CASE WHEN d.status = 'expired' OR d.expires_at <= :now THEN :expires_at ELSE d.expires_at END,
-       fact_key = CASE WHEN EXISTS (
-           SELECT 1 FROM deliveries o
-            WHERE o.partner_id = d.partner_id AND o.user_id = d.user_id AND o.channel = d.channel
-              AND o.fact_key = d.fact_key AND o.fact_key IS NOT NULL AND o.id <> d.id
-              AND o.status NOT IN ('suppressed', 'merged', 'expired', 'failed')) THEN NULL ELSE d.fact_key END
- WHERE d.partner_id = :partner_id AND d.id = :id AND d.status IN ('failed', 'expired')
-RETURNING d.*
-""",
+    f"""
+WITH retried AS (
+  UPDATE deliveries d
+     SET status = 'pending', reason = NULL, due_at = :now, failed_at = NULL, failures = 0,
+         repeated_after_unknown = false,
+         expires_at = CASE WHEN d.status = 'expired' OR d.expires_at <= :now THEN :expires_at ELSE d.expires_at END,
+         fact_key = CASE WHEN EXISTS (
+             SELECT 1 FROM deliveries o
+              WHERE o.partner_id = d.partner_id AND o.user_id = d.user_id AND o.channel = d.channel
+                AND o.destination_id IS NOT DISTINCT FROM d.destination_id
+                AND o.fact_key = d.fact_key AND o.fact_key IS NOT NULL AND o.id <> d.id
+                AND o.status NOT IN ('suppressed', 'merged', 'expired', 'failed')) THEN NULL ELSE d.fact_key END
+   WHERE d.partner_id = :partner_id AND d.id = :id AND d.status IN ('failed', 'expired')
+     AND d.purpose <> 'verification'
+  RETURNING d.*, 'retried' AS happening, CAST(NULL AS timestamptz) AS until, CAST(NULL AS uuid) AS joined_id
+), noted AS (
+  {noting("retried")}
+)
+SELECT * FROM retried
+""",  # noqa: S608 - names of our own
     partner_id=BIG,
     id=UUID_,
     now=INSTANT,
     expires_at=INSTANT,
+)
+
+# Index deliveries_ended_badly.
+_ENDED_BADLY = statement(
+    """
+SELECT d.partner_id, d.id, d.user_id FROM deliveries d
+ WHERE d.status IN ('failed', 'expired') AND d.failed_at >= :since AND d.failed_at < :until
+   AND d.purpose <> 'verification'
+   AND (CAST(:partner_id AS bigint) IS NULL OR d.partner_id = :partner_id)
+   AND (CAST(:channel AS text) IS NULL OR d.channel = :channel)
+   AND (CAST(:status AS text) IS NULL OR d.status = :status)
+   AND (CAST(:provider AS text) IS NULL OR d.provider = :provider)
+   AND (CAST(:error AS text) IS NULL OR strpos(lower(d.error), lower(:error)) > 0)
+ ORDER BY d.failed_at
+ LIMIT :size
+""",
+    since=INSTANT,
+    until=INSTANT,
+    partner_id=BIG,
+    channel=TEXT,
+    status=TEXT,
+    provider=TEXT,
+    error=TEXT,
+    size=SMALL,
 )
 
 _NOTE = statement(
@@ -163,7 +211,7 @@ async def list_deliveries(
         "after_id": after and after.id,
         "size": size,
     }
-    return [_delivery(row) for row in await connection.execute(_LIST, values)]
+    return [delivery_of_row(row) for row in await connection.execute(_LIST, values)]
 
 
 async def get_delivery(connection: Connection, key: DeliveryKey) -> tuple[StoredDelivery, list[StoredAttempt]] | None:
@@ -171,16 +219,23 @@ async def get_delivery(connection: Connection, key: DeliveryKey) -> tuple[Stored
     row = (await connection.execute(_GET, key._asdict())).one_or_none()
     if row is None:
         return None
-    return _delivery(row), [_attempt(one) for one in await connection.execute(_ATTEMPTS, key._asdict())]
+    return delivery_of_row(row), [attempt_of_row(one) for one in await connection.execute(_ATTEMPTS, key._asdict())]
 
 
 async def retry_delivery(
     connection: Connection, key: DeliveryKey, now: datetime, expires_at: datetime
 ) -> StoredDelivery | None:
-    """Make a failed or expired delivery due again; None when it is neither. Expired ones get `expires_at`."""
+    """Make a failed or expired delivery due again; None when it is neither, or brings a code. Expired ones get
+    `expires_at`. Its user's inbox is locked."""
     values = {**key._asdict(), "now": now, "expires_at": expires_at}
     row = (await connection.execute(_RETRY, values)).one_or_none()
-    return None if row is None else _delivery(row)
+    return None if row is None else delivery_of_row(row)
+
+
+async def ended_badly(connection: Connection, wanted: EndedBadly, size: int) -> list[tuple[DeliveryKey, UserKey]]:
+    """The first of those that fit, by when they ended, each with whose it is."""
+    rows = await connection.execute(_ENDED_BADLY, {**asdict(wanted), "size": size})
+    return [(DeliveryKey(row.partner_id, row.id), UserKey(row.partner_id, row.user_id)) for row in rows]
 
 
 async def note(
@@ -191,7 +246,8 @@ async def note(
     await connection.execute(_NOTE, values)
 
 
-def _delivery(row: Row[Any]) -> StoredDelivery:
+def delivery_of_row(row: Row[Any]) -> StoredDelivery:
+    """The delivery in a row with all its columns."""
     return StoredDelivery(
         id=row.id,
         partner_id=row.partner_id,
@@ -220,7 +276,8 @@ def _delivery(row: Row[Any]) -> StoredDelivery:
     )
 
 
-def _attempt(row: Row[Any]) -> StoredAttempt:
+def attempt_of_row(row: Row[Any]) -> StoredAttempt:
+    """The attempt in a row with all its columns."""
     return StoredAttempt(
         number=row.number,
         provider=row.provider,

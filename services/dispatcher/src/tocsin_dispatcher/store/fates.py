@@ -7,6 +7,7 @@ from datetime import datetime
 
 from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.store.database import Connection
+from tocsin_dispatcher.store.history import noting
 from tocsin_dispatcher.store.inboxes import lock_inboxes
 from tocsin_dispatcher.store.rows import DELIVERY_COLUMNS, delivery_of
 from tocsin_dispatcher.store.statement import BIG, INSTANT, UUID_, RowSet, statement
@@ -33,8 +34,8 @@ SELECT DISTINCT d.partner_id, d.user_id
 _RELEASE = statement(
     f"""
 WITH orphans AS (
-  SELECT d.partner_id, d.id, d.user_id, d.channel, d.fact_key,
-         first_value(d.id) OVER (PARTITION BY d.partner_id, d.user_id, d.channel, d.fact_key
+  SELECT d.partner_id, d.id, d.user_id, d.channel, d.destination_id, d.fact_key,
+         first_value(d.id) OVER (PARTITION BY d.partner_id, d.user_id, d.channel, d.destination_id, d.fact_key
                                  ORDER BY d.created_at, d.id) AS heir
     FROM {_ENDED}
     JOIN deliveries d ON d.partner_id = e.partner_id AND d.merged_into = e.id
@@ -43,17 +44,22 @@ WITH orphans AS (
   SELECT o.partner_id, o.id, coalesce(t.id, CASE WHEN o.heir <> o.id THEN o.heir END) AS joins
     FROM orphans o
     LEFT JOIN deliveries t ON t.partner_id = o.partner_id AND t.user_id = o.user_id AND t.channel = o.channel
-                          AND t.destination_id IS NULL AND t.fact_key = o.fact_key
+                          AND t.destination_id IS NOT DISTINCT FROM o.destination_id AND t.fact_key = o.fact_key
                           AND t.fact_key IS NOT NULL AND t.status NOT IN ('suppressed', 'merged', 'expired', 'failed')
+), released AS (
+  UPDATE deliveries d
+     SET status = CASE WHEN f.joins IS NULL THEN 'pending' ELSE 'merged' END,
+         reason = CASE WHEN f.joins IS NULL THEN NULL ELSE 'merged' END,
+         due_at = CASE WHEN f.joins IS NULL THEN :now END,
+         merged_into = f.joins
+    FROM fates f
+   WHERE d.partner_id = f.partner_id AND d.id = f.id AND d.status = 'merged'
+  RETURNING d.*, CASE WHEN f.joins IS NULL THEN 'released' ELSE 'merged' END AS happening,
+            CAST(NULL AS timestamptz) AS until, d.merged_into AS joined_id
+), noted AS (
+  {noting("released")}
 )
-UPDATE deliveries d
-   SET status = CASE WHEN f.joins IS NULL THEN 'pending' ELSE 'merged' END,
-       reason = CASE WHEN f.joins IS NULL THEN NULL ELSE 'merged' END,
-       due_at = CASE WHEN f.joins IS NULL THEN :now END,
-       merged_into = f.joins
-  FROM fates f
- WHERE d.partner_id = f.partner_id AND d.id = f.id AND d.status = 'merged'
-RETURNING {DELIVERY_COLUMNS}
+SELECT {DELIVERY_COLUMNS} FROM released d
 """,  # noqa: S608 - the row set is of our own making
     _ENDED,
     now=INSTANT,

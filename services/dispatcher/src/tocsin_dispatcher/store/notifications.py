@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.inboxes import inbox_of, lock_inboxes, raise_inboxes
-from tocsin_dispatcher.store.statement import BIG, FLAG, INSTANT, SMALL, TEXT, UUID_, UUIDS, statement
+from tocsin_dispatcher.store.statement import BIG, FLAG, INSTANT, SMALL, TEXT, UUID_, UUIDS, RowSet, statement
 from tocsin_dispatcher.values import AlertKind, Channel, FiringContext
 from tocsin_dispatcher.values.context_json import context_from_json
 
@@ -145,6 +145,25 @@ SELECT d.notification_id, d.channel, d.status, d.reason, d.created_at, d.due_at,
     ids=UUIDS,
 )
 
+_TOLD = RowSet("k", partner_id=BIG, id=UUID_)
+
+# Primary key.
+_GET_TOLD = statement(
+    f"SELECT {_COLUMNS} FROM {_TOLD} JOIN notifications n ON n.partner_id = k.partner_id AND n.id = k.id",  # noqa: S608
+    _TOLD,
+)
+
+# Index deliveries_planned_once.
+_DELIVERIES_TOLD = statement(
+    f"""
+SELECT d.notification_id, d.channel, d.status, d.reason, d.created_at, d.due_at, d.sent_at, d.delivered_at, d.failed_at
+  FROM {_TOLD}
+  JOIN deliveries d ON d.partner_id = k.partner_id AND d.notification_id = k.id AND d.notification_id IS NOT NULL
+ ORDER BY d.notification_id, d.channel
+""",  # noqa: S608 - the row set is of our own making
+    _TOLD,
+)
+
 # Primary key; the user's inbox is locked. What was read before stays as it was.
 _READ = statement(
     f"""
@@ -234,6 +253,16 @@ async def get_notification(connection: Connection, user: UserKey, notification_i
     return found[0] if found else None
 
 
+async def notifications_told(
+    connection: Connection, keys: Sequence[tuple[int, UUID]]
+) -> Mapping[UUID, InboxNotification]:
+    """Notifications by (partner, id), as their users see them; those taken out of the inbox too."""
+    told = _TOLD.filled(sorted(set(keys)))
+    rows = (await connection.execute(_GET_TOLD, told)).all()
+    deliveries = _by_notification(await connection.execute(_DELIVERIES_TOLD, told))
+    return {row.id: _notification(row, deliveries) for row in rows}
+
+
 async def list_changes(connection: Connection, user: UserKey, since: int, size: int) -> list[InboxNotification]:
     """What changed after a version, by version; deleted ones included."""
     rows = await connection.execute(_CHANGES, {**user._asdict(), "since": since, "size": size})
@@ -286,10 +315,15 @@ async def _with_deliveries(connection: Connection, user: UserKey, rows: Sequence
     if not rows:
         return []
     parameters = {"partner_id": user.partner_id, "ids": [row.id for row in rows]}
-    deliveries: dict[UUID, list[InboxDelivery]] = {}
-    for row in await connection.execute(_DELIVERIES, parameters):
-        deliveries.setdefault(row.notification_id, []).append(_delivery(row))
+    deliveries = _by_notification(await connection.execute(_DELIVERIES, parameters))
     return [_notification(row, deliveries) for row in rows]
+
+
+def _by_notification(rows: Iterable[Row[Any]]) -> Mapping[UUID, Sequence[InboxDelivery]]:
+    deliveries: dict[UUID, list[InboxDelivery]] = {}
+    for row in rows:
+        deliveries.setdefault(row.notification_id, []).append(_delivery(row))
+    return deliveries
 
 
 def _notification(row: Row[Any], deliveries: Mapping[UUID, Sequence[InboxDelivery]]) -> InboxNotification:

@@ -121,7 +121,7 @@ UPDATE receipts r
 
 _MESSAGES = RowSet("m", provider=TEXT, provider_id=TEXT)
 _STORED = """r.provider, r.event_key, r.event, r.happened_at, r.partner_id, r.delivery_id, r.attempt, r.provider_id,
-       r.details ->> 'detail' AS detail"""
+       r.details ->> 'name' AS name, r.details ->> 'detail' AS detail"""
 
 # Index receipts_waiting: the message's own id, or (SendGrid) the ids that begin with it and a dot ('/' follows '.').
 _WAITING = statement(
@@ -158,6 +158,18 @@ _PARTNERS = statement(
     "SELECT DISTINCT partner_id FROM contacts WHERE phone = :address OR lower(email) = lower(:address)", address=TEXT
 )
 
+_WHOSE = RowSet("k", partner_id=BIG, user_id=BIG)
+
+# Primary key.
+_EMAILS = statement(
+    f"""
+SELECT k.partner_id, k.user_id, c.email
+  FROM {_WHOSE} JOIN contacts c ON c.partner_id = k.partner_id AND c.user_id = k.user_id
+ WHERE c.email <> ''
+""",  # noqa: S608 - the row set is of our own making
+    _WHOSE,
+)
+
 # Primary key.
 _SWITCH = statement(
     """
@@ -192,7 +204,7 @@ async def write_receipts(
             callback_id,
             receipt.at,
             received_at,
-            json.dumps({"code": receipt.code, "detail": receipt.detail}),
+            json.dumps({"name": receipt.name, "code": receipt.code, "detail": receipt.detail}),
         )
         for receipt, callback_id, received_at in receipts
     ]
@@ -264,6 +276,14 @@ async def partners_knowing(connection: Connection, address: str) -> list[int]:
     return sorted((await connection.execute(_PARTNERS, {"address": address})).scalars())
 
 
+async def emails_of(connection: Connection, users: Sequence[UserKey]) -> Mapping[UserKey, str]:
+    """The e-mail addresses of those of these users who have one."""
+    if not users:
+        return {}
+    rows = await connection.execute(_EMAILS, _WHOSE.filled(sorted(set(users))))
+    return {UserKey(row.partner_id, row.user_id): row.email for row in rows}
+
+
 async def switch_off(connection: Connection, user: UserKey, kind: AlertKind, channel: Channel, now: datetime) -> None:
     """Turn one kind off on a channel in the user's preferences."""
     values = {**user._asdict(), "kind": kind, "channel": channel, "now": now}
@@ -276,6 +296,7 @@ def _stored(row: Row[Any]) -> Receipt:
         event_key=row.event_key,
         effect=ReceiptEffect(row.event),
         at=row.happened_at,
+        name=row.name or "",
         partner_id=row.partner_id,
         delivery_id=row.delivery_id,
         attempt=row.attempt,

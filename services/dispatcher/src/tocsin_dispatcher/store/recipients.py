@@ -61,7 +61,9 @@ _USERS = RowSet("k", partner_id=BIG, user_id=BIG)
 _READ = statement(
     f"""
 SELECT k.partner_id, k.user_id,
-       c.email, c.email_verified_at, c.phone, c.phone_verified_at, c.locale, c.time_zone, c.version,
+       c.email, coalesce(c.email_verified_at, c.email_confirmed_at) AS email_verified_at,
+       c.phone, coalesce(c.phone_verified_at, c.phone_confirmed_at) AS phone_verified_at,
+       c.locale, c.time_zone, c.version,
        p.email_enabled, p.sms_enabled, p.push_enabled, p.overrides, p.quiet_hours_enabled, p.quiet_hours_start,
        p.quiet_hours_end, p.max_per_hour, p.max_per_day, p.digest_hour, p.hide_amounts,
        s.max_per_hour AS ceiling_per_hour, s.max_per_day AS ceiling_per_day, s.sms_segments, s.mandatory_kinds,
@@ -89,7 +91,8 @@ _PROFILES = RowSet(
 )
 
 # Rows are locked by key; an older version never overwrites a newer one. An address that stays verified keeps the
-# instant it was verified at.
+# instant it was verified at. What a person has proved by a code the bank's silence does not take back: only another
+# address does.
 _PUT = statement(
     f"""
 INSERT INTO contacts AS c (partner_id, user_id, email, email_verified_at, phone, phone_verified_at, locale, time_zone,
@@ -101,6 +104,8 @@ SELECT x.partner_id, x.user_id, x.email, CASE WHEN x.email_verified THEN x.as_of
 ON CONFLICT (partner_id, user_id) DO UPDATE
    SET email = excluded.email, phone = excluded.phone, locale = excluded.locale, time_zone = excluded.time_zone,
        version = excluded.version,
+       email_confirmed_at = CASE WHEN c.email = excluded.email THEN c.email_confirmed_at END,
+       phone_confirmed_at = CASE WHEN c.phone = excluded.phone THEN c.phone_confirmed_at END,
        email_verified_at = CASE WHEN c.email = excluded.email AND excluded.email_verified_at IS NOT NULL
                                 THEN coalesce(c.email_verified_at, excluded.email_verified_at)
                                 ELSE excluded.email_verified_at END,

@@ -31,6 +31,13 @@ FORGET = {
         "ledger_minutes": _forget("ledger_minutes", "minute"),
         "mailbox": _forget("mailbox", "created_at"),
         "dead_letters": _forget("dead_letters", "at"),
+        "verifications": _forget("verifications", "started_at"),
+        "verification_counts": _forget("verification_counts", "day"),
+        # Secrets that sign no longer: their last day is over.
+        "webhook_secrets": _forget("webhook_secrets", "valid_until"),
+        "breakers": _forget(
+            "breakers", "since", " AND state = 'closed' AND (paused_until IS NULL OR paused_until < :before)"
+        ),
     }.items()
 }
 

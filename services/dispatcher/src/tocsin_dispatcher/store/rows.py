@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Row
 
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
-from tocsin_dispatcher.values import AlertKind, Channel, Delivery, Notification, Purpose, WorkClass
+from tocsin_dispatcher.values import (
+    AlertKind,
+    Channel,
+    Delivery,
+    GoalContext,
+    Notification,
+    Purpose,
+    SealedCode,
+    TemplateKind,
+    Trial,
+    WorkClass,
+)
 from tocsin_dispatcher.values.context_json import context_from_json
 
 #: The columns of a delivery `d` that `delivery_of` reads.
@@ -21,6 +34,16 @@ DELIVERY_COLUMNS = """d.partner_id, d.id, d.purpose, d.notification_id, d.user_i
 #: The columns of its notification `n` that `notification_of` reads beside them.
 NOTIFICATION_COLUMNS = """n.alert_id, n.kind, n.critical, n.daily_digest, n.metadata, n.fired_at, n.title, n.message,
        n.action_url, n.time_zone, n.locale"""
+
+
+#: The columns of a template's trial `t` that `trial_of` reads beside them.
+TRIAL_COLUMNS = "t.kind AS trial_kind, t.subject AS trial_subject, t.body AS trial_body, t.html AS trial_html"
+
+#: The columns of a verification `v` that `verification_of` reads beside them.
+CODE_COLUMNS = "v.sealed, v.expires_at AS code_expires_at"
+
+_OF_NO_FIRING = GoalContext(0, "", 100, Decimal(0), Decimal(0), "USD")
+"""Stands where there is no firing's context; no rule about time applies to it."""
 
 
 def delivery_of(row: Row[Any], status: str | None = None, due_at: datetime | None = None) -> Delivery:
@@ -71,4 +94,41 @@ def notification_of(row: Row[Any]) -> Notification:
         title=row.title,
         message=row.message,
         action_url=row.action_url,
+    )
+
+
+def told_by(row: Row[Any]) -> Notification:
+    """What the delivery in a row brings: a notification, or, where nothing has happened, a trial or a code."""
+    if row.notification_id is not None:
+        return notification_of(row)
+    return verification_of(row) if row.purpose == Purpose.VERIFICATION else trial_of(row)
+
+
+def trial_of(row: Row[Any]) -> Notification:
+    """The trial that the delivery in a row brings, from `TRIAL_COLUMNS`: it tells nothing that has happened."""
+    trial = Trial(TemplateKind(row.trial_kind), row.trial_subject, row.trial_body, row.trial_html)
+    return replace(_of_no_firing(row), trial=trial)
+
+
+def verification_of(row: Row[Any]) -> Notification:
+    """The code that the delivery in a row brings, from `CODE_COLUMNS`; a person waits for it."""
+    code = SealedCode(row.id, row.sealed or b"", row.code_expires_at or row.expires_at)
+    return replace(_of_no_firing(row), critical=True, code=code)
+
+
+def _of_no_firing(row: Row[Any]) -> Notification:
+    return Notification(
+        id=row.id,
+        partner_id=row.partner_id,
+        user_id=row.user_id,
+        alert_id=0,
+        kind=_OF_NO_FIRING.kind,
+        work_class=WorkClass(getattr(row, "class")),
+        critical=False,
+        daily_digest=False,
+        context=_OF_NO_FIRING,
+        fired_at=row.created_at,
+        title="",
+        message="",
+        action_url="",
     )

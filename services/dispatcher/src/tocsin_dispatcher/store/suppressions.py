@@ -1,4 +1,9 @@
-"""The suppression list: addresses nothing is sent to, as keyed hashes, each cause for itself."""
+"""The suppression list: addresses nothing is sent to, as keyed hashes, each cause for itself.
+
+What is said of an address is ordered by when it was said, not by when it came: a STOP that comes late takes back no
+START said after it, and a START that comes late lifts no STOP said after it. Of two said at one instant the one that
+comes later counts.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +34,20 @@ class Suppressed:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something said of an address at an instant: that nothing is to be sent to it, or not for this cause any more."""
+
+    key: AddressKey
+    cause: SuppressionCause
+    at: datetime
+    by: str
+    """A provider and its event, or whoever did it by hand."""
+    lifts: bool = False
+    only_of: str | None = None
+    """Lifts only what this one said; None: whoever said it."""
+
+
 #: Of several causes the first of these is told: what the person said before what a provider found.
 _WEIGHT = (
     SuppressionCause.STOPPED,
@@ -51,35 +70,42 @@ SELECT s.partner_id, s.channel, s.address_hash, s.reason, s.at
     _ADDRESSES,
 )
 
-_ADDED = RowSet("x", partner_id=BIG, channel=TEXT, address_hash=BYTES, reason=TEXT, source=TEXT)
+_ADDED = RowSet("x", partner_id=BIG, channel=TEXT, address_hash=BYTES, reason=TEXT, source=TEXT, at=INSTANT)
 
-# Primary key. One that was lifted stands again; one that stands keeps its beginning.
+# Primary key, in its order. One that was lifted stands again; one that stands keeps its beginning.
 _ADD = statement(
     f"""
-INSERT INTO suppressions AS s (partner_id, channel, address_hash, reason, source, at)
-SELECT DISTINCT ON (x.partner_id, x.channel, x.address_hash, x.reason)
-       x.partner_id, x.channel, x.address_hash, x.reason, x.source, :now
+INSERT INTO suppressions AS s (partner_id, channel, address_hash, reason, source, at, said_at)
+SELECT x.partner_id, x.channel, x.address_hash, x.reason, x.source, x.at, x.at
   FROM {_ADDED}
  ORDER BY x.partner_id, x.channel, x.address_hash, x.reason
 ON CONFLICT (partner_id, channel, address_hash, reason) DO UPDATE
-   SET at = CASE WHEN s.lifted_at IS NULL THEN s.at ELSE excluded.at END, lifted_at = NULL, source = excluded.source
+   SET at = CASE WHEN s.lifted_at IS NULL THEN s.at ELSE excluded.at END,
+       said_at = greatest(s.said_at, excluded.said_at), source = excluded.source, lifted_at = NULL, lifted_by = NULL
+ WHERE s.lifted_at IS NULL OR s.lifted_at <= excluded.at
 """,  # noqa: S608 - the row set is of our own making
     _ADDED,
-    now=INSTANT,
 )
 
-_LIFTED = RowSet("x", partner_id=BIG, channel=TEXT, address_hash=BYTES, reason=TEXT)
+_LIFTED = RowSet(
+    "x", partner_id=BIG, channel=TEXT, address_hash=BYTES, reason=TEXT, at=INSTANT, lifted_by=TEXT, only_of=TEXT
+)
 
-# Primary key.
+# Primary key, in its order. What nobody has said yet is kept as lifted: should it come late, it finds this.
 _LIFT = statement(
     f"""
-UPDATE suppressions s SET lifted_at = :now
+INSERT INTO suppressions AS s (partner_id, channel, address_hash, reason, source, at, said_at, lifted_at, lifted_by)
+SELECT x.partner_id, x.channel, x.address_hash, x.reason, x.lifted_by, x.at, NULL, x.at, x.lifted_by
   FROM {_LIFTED}
- WHERE s.partner_id = x.partner_id AND s.channel = x.channel AND s.address_hash = x.address_hash
-   AND s.reason = x.reason AND s.lifted_at IS NULL
+ ORDER BY x.partner_id, x.channel, x.address_hash, x.reason
+ON CONFLICT (partner_id, channel, address_hash, reason) DO UPDATE
+   SET lifted_at = excluded.lifted_at, lifted_by = excluded.lifted_by
+ WHERE coalesce(s.lifted_at, s.said_at) <= excluded.lifted_at
+   AND EXISTS (SELECT 1 FROM {_LIFTED}
+                WHERE x.partner_id = s.partner_id AND x.channel = s.channel AND x.address_hash = s.address_hash
+                  AND x.reason = s.reason AND coalesce(x.only_of, s.source) = s.source)
 """,  # noqa: S608 - the row set is of our own making
     _LIFTED,
-    now=INSTANT,
 )
 
 
@@ -101,13 +127,22 @@ async def suppress(
     connection: Connection, causes: Sequence[tuple[AddressKey, SuppressionCause]], source: str, now: datetime
 ) -> None:
     """Put addresses on the list; `source` says who said so, for operators."""
-    if causes:
-        rows = [(key.partner_id, key.channel, key.address_hash, cause, source) for key, cause in causes]
-        await connection.execute(_ADD, {**_ADDED.filled(rows), "now": now})
+    await heed(connection, [Said(key, cause, now, source) for key, cause in causes])
 
 
-async def lift(connection: Connection, causes: Sequence[tuple[AddressKey, SuppressionCause]], now: datetime) -> None:
-    """Take these causes off the list; others of the same address stay."""
-    if causes:
-        rows = [(key.partner_id, key.channel, key.address_hash, cause) for key, cause in causes]
-        await connection.execute(_LIFT, {**_LIFTED.filled(rows), "now": now})
+async def heed(connection: Connection, said: Sequence[Said]) -> None:
+    """Do as is said of addresses, in the order in which it was said."""
+    last: dict[tuple[AddressKey, SuppressionCause], Said] = {}
+    for one in sorted(said, key=lambda one: one.at):
+        last[one.key, one.cause] = one
+    added = [_row(one) for one in last.values() if not one.lifts]
+    lifted = [_row(one) for one in last.values() if one.lifts]
+    if added:
+        await connection.execute(_ADD, _ADDED.filled([(*row, one.by, one.at) for row, one in added]))
+    if lifted:
+        rows = [(*row, one.at, one.by, one.only_of) for row, one in lifted]
+        await connection.execute(_LIFT, _LIFTED.filled(rows))
+
+
+def _row(said: Said) -> tuple[tuple[int, Channel, bytes, SuppressionCause], Said]:
+    return (said.key.partner_id, said.key.channel, said.key.address_hash, said.cause), said

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Numeric,
     Table,
@@ -24,6 +23,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
+from tocsin_dispatcher.store.destination_tables import destination_tables
+from tocsin_dispatcher.store.history_tables import (
+    dead_letter_tables,
+    delivery_events_table,
+    suppressions_table,
+    verification_tables,
+)
+from tocsin_dispatcher.store.template_tables import template_tables
 from tocsin_kit.postgres.idempotency import idempotency_table
 from tocsin_kit.postgres.outbox import outbox_table
 
@@ -43,8 +50,10 @@ contacts = Table(
     Column("user_id", BigInteger, primary_key=True),
     Column("email", Text),
     Column("email_verified_at", Instant),
+    Column("email_confirmed_at", Instant, comment="by a code; null once the bank changes it"),
     Column("phone", Text),
     Column("phone_verified_at", Instant),
+    Column("phone_confirmed_at", Instant, comment="by a code; null once the bank changes it"),
     Column("locale", Text, nullable=False),
     Column("time_zone", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
@@ -171,10 +180,7 @@ deliveries = Table(
         name="deliveries_status",
     ),
     CheckConstraint("channel IN ('email', 'sms', 'in_app', 'push', 'webhook')", name="deliveries_channel"),
-    CheckConstraint(
-        "purpose IN ('alert', 'digest', 'verification', 'test')",
-        name="deliveries_purpose",
-    ),
+    CheckConstraint("purpose IN ('alert', 'digest', 'verification', 'test')", name="deliveries_purpose"),
     CheckConstraint(f"(due_at IS NOT NULL) = ({WAITING})", name="deliveries_due_while_waiting"),
     Index(
         "deliveries_planned_once",
@@ -207,6 +213,7 @@ deliveries = Table(
         postgresql_where=text("provider_id IS NOT NULL"),
     ),
     Index("deliveries_created", text("created_at DESC"), text("id DESC")),
+    Index("deliveries_ended_badly", "failed_at", postgresql_where=text("status IN ('failed', 'expired')")),
     Index("deliveries_of_user", "partner_id", "user_id", text("created_at DESC"), text("id DESC")),
     Index("deliveries_merged", "partner_id", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     Index(
@@ -261,18 +268,6 @@ counters = Table(
     Column("day_count", Integer, nullable=False),
     Index("counters_old", "hour"),
     postgresql_with={"fillfactor": 70},
-)
-
-suppressions = Table(
-    "suppressions",
-    metadata,
-    Column("partner_id", BigInteger, primary_key=True),
-    Column("channel", Text, primary_key=True),
-    Column("address_hash", LargeBinary, primary_key=True),
-    Column("reason", Text, primary_key=True, comment="each stands for itself: START lifts STOP and no bounce"),
-    Column("source", Text, nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("lifted_at", Instant),
 )
 
 breakers = Table(
@@ -341,19 +336,6 @@ callbacks = Table(
     Index("callbacks_received", "received_at"),
 )
 
-dead_letters = Table(
-    "dead_letters",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("stream", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("message_id", Text, nullable=False),
-    Column("bytes", LargeBinary, nullable=False),
-    Column("error", Text, nullable=False),
-    Column("at", Instant, nullable=False),
-    Index("dead_letters_at", "at"),
-)
-
 mailbox = Table(
     "mailbox",
     metadata,
@@ -398,3 +380,9 @@ audit_log = Table(
 
 outbox = outbox_table(metadata)
 idempotency_keys = idempotency_table(metadata)
+push_subscriptions, webhook_endpoints, webhook_secrets = destination_tables(metadata)
+templates, template_partners, template_trials = template_tables(metadata)
+delivery_events = delivery_events_table(metadata)
+verifications, verification_counts = verification_tables(metadata)
+dead_letters, dead_letter_retries = dead_letter_tables(metadata)
+suppressions = suppressions_table(metadata)

@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from tocsin_dispatcher.store.database import Connection
+from tocsin_dispatcher.store.history import decided, noting
 from tocsin_dispatcher.store.statement import BIG, FLAG, INSTANT, SMALL, TEXT, UUID_, RowSet, statement
 from tocsin_dispatcher.values import Delivery, Firing, InAppMessage
 from tocsin_dispatcher.values.context_json import context_to_json
@@ -89,6 +90,7 @@ _DELIVERIES = RowSet(
     expires_at=INSTANT,
     merged_into=UUID_,
     fact_key=TEXT,
+    token_taken=FLAG,
     traceparent=TEXT,
     tracestate=TEXT,
 )
@@ -96,13 +98,18 @@ _DELIVERIES = RowSet(
 # Fails on deliveries_one_per_fact when two would tell the same: intake has settled that under the users' locks.
 _INSERT_DELIVERIES = statement(
     f"""
-INSERT INTO deliveries (partner_id, id, purpose, notification_id, user_id, channel, destination_id, destination,
-                        class, status, reason, due_at, expires_at, merged_into, fact_key, traceparent, tracestate,
-                        created_at, sent_at)
-SELECT x.partner_id, x.id, x.purpose, x.notification_id, x.user_id, x.channel, x.destination_id, x.destination,
-       x.lane, x.status, x.reason, CASE WHEN x.status IN ('pending', 'held') THEN x.due_at END, x.expires_at,
-       x.merged_into, x.fact_key, x.traceparent, x.tracestate, :now, CASE WHEN x.status = 'sent' THEN :now END
-  FROM {_DELIVERIES}
+WITH planned AS (
+  INSERT INTO deliveries (partner_id, id, purpose, notification_id, user_id, channel, destination_id, destination,
+                          class, status, reason, due_at, expires_at, merged_into, fact_key, token_taken, traceparent,
+                          tracestate, created_at, sent_at)
+  SELECT x.partner_id, x.id, x.purpose, x.notification_id, x.user_id, x.channel, x.destination_id, x.destination,
+         x.lane, x.status, x.reason, CASE WHEN x.status IN ('pending', 'held') THEN x.due_at END, x.expires_at,
+         x.merged_into, x.fact_key, x.token_taken, x.traceparent, x.tracestate, :now,
+         CASE WHEN x.status = 'sent' THEN :now END
+    FROM {_DELIVERIES}
+  RETURNING partner_id, id, reason, due_at AS until, merged_into AS joined_id, {decided("new")} AS happening
+)
+{noting("planned")}
 """,  # noqa: S608 - the row set is of our own making
     _DELIVERIES,
     now=INSTANT,
@@ -166,6 +173,7 @@ def _delivery_row(delivery: Delivery, merged_into: UUID | None) -> tuple[object,
         delivery.expires_at,
         merged_into,
         delivery.fact_key,
+        delivery.token_taken,
         delivery.traceparent,
         delivery.tracestate,
     )

@@ -10,6 +10,13 @@ from tocsin_dispatcher.values.delivery import (
     Purpose,
     SmsSize,
 )
+from tocsin_dispatcher.values.destinations import (
+    Destination,
+    EndpointTaking,
+    OwnAddresses,
+    PushSubscription,
+    WebhookEndpoint,
+)
 from tocsin_dispatcher.values.firing import (
     AccountThresholdContext,
     AlertKind,
@@ -42,11 +49,14 @@ from tocsin_dispatcher.values.gate import (
     SameFactDecision,
     Suppress,
 )
+from tocsin_dispatcher.values.history import Happening
 from tocsin_dispatcher.values.messages import (
     EmailMessage,
     InAppMessage,
     MailboxEntry,
+    PushMessage,
     SmsMessage,
+    WebhookMessage,
 )
 from tocsin_dispatcher.values.outcomes import (
     Made,
@@ -65,9 +75,30 @@ from tocsin_dispatcher.values.recipient import (
     Preferences,
     QuietHours,
 )
+from tocsin_dispatcher.values.telling import (
+    Digest,
+    DigestMember,
+    Notice,
+    TemplateKind,
+    Told,
+    Verification,
+    kind_told,
+)
+from tocsin_dispatcher.values.templates import (
+    PARTS,
+    ActiveTemplate,
+    Part,
+    Slot,
+    Sources,
+    TemplateVersion,
+    Trial,
+)
+from tocsin_dispatcher.values.verifying import SealedCode
 
 __all__ = [
+    "PARTS",
     "AccountThresholdContext",
+    "ActiveTemplate",
     "AlertKind",
     "AlertStanding",
     "Attempt",
@@ -75,8 +106,12 @@ __all__ = [
     "Contact",
     "Counts",
     "Delivery",
+    "Destination",
+    "Digest",
+    "DigestMember",
     "Displace",
     "EmailMessage",
+    "EndpointTaking",
     "Expire",
     "Firing",
     "FiringContext",
@@ -85,6 +120,7 @@ __all__ = [
     "GateVerdict",
     "GoAlone",
     "GoalContext",
+    "Happening",
     "Hold",
     "InAppMessage",
     "JsonContext",
@@ -93,26 +129,42 @@ __all__ = [
     "MailboxEntry",
     "MerchantNameContext",
     "Merge",
+    "Notice",
     "Notification",
     "Outcome",
     "OutcomeKind",
+    "OwnAddresses",
+    "Part",
     "PartnerChoices",
     "PartnerSettings",
     "Preferences",
     "Proceed",
     "Purpose",
+    "PushMessage",
+    "PushSubscription",
     "QuietHours",
     "Receipt",
     "ReceiptEffect",
     "Recipient",
     "SameFact",
     "SameFactDecision",
+    "SealedCode",
+    "Slot",
     "SmsMessage",
     "SmsSize",
+    "Sources",
     "SpendingTargetContext",
     "Suppress",
+    "TemplateKind",
+    "TemplateVersion",
     "ThresholdDirection",
+    "Told",
     "TransactionLimitContext",
+    "Trial",
     "UpcomingBillContext",
+    "Verification",
+    "WebhookEndpoint",
+    "WebhookMessage",
     "WorkClass",
+    "kind_told",
 ]

@@ -8,7 +8,10 @@ from uuid import UUID
 
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
-from tocsin_dispatcher.values.firing import AlertKind, Channel, FiringContext, WorkClass
+from tocsin_dispatcher.values.firing import AlertKind, Channel, WorkClass
+from tocsin_dispatcher.values.telling import Told
+from tocsin_dispatcher.values.templates import Trial
+from tocsin_dispatcher.values.verifying import SealedCode
 
 
 class Purpose(StrEnum):
@@ -32,11 +35,16 @@ class Notification:
     work_class: WorkClass
     critical: bool
     daily_digest: bool
-    context: FiringContext
+    context: Told
+    """What it tells: a firing's."""
     fired_at: datetime
     title: str
     message: str
     action_url: str
+    trial: Trial | None = None
+    """Of a template that is tried: what it is told as. Nothing has happened then, and kind and context say nothing."""
+    code: SealedCode | None = None
+    """Of a verification: what is told once it is opened. Kind and context say nothing until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ class Attempt:
     possible_duplicate: bool = False
     traceparent: str | None = None
     tracestate: str | None = None
+    expires_at: datetime | None = None
+    """Until when the message is of use; None where nobody has said."""
 
 
 @dataclass(frozen=True, slots=True)

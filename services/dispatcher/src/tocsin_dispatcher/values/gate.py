@@ -8,6 +8,7 @@ from uuid import UUID
 from tocsin_dispatcher.reasons import Reason, SuppressionCause
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.values.delivery import Delivery, Notification
+from tocsin_dispatcher.values.destinations import Destination
 from tocsin_dispatcher.values.recipient import Contact, PartnerSettings, Preferences
 
 
@@ -54,6 +55,8 @@ class Recipient:
     standing: AlertStanding = AlertStanding.HOLDS
     same_fact: SameFact | None = None
     """Where another delivery tells its fact: one that has the key to it tells it itself."""
+    destination: Destination | None = None
+    """Of a push message or a webhook; None where it is gone."""
 
 
 @dataclass(frozen=True, slots=True)

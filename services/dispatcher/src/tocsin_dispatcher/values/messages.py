@@ -1,6 +1,7 @@
 """What leaves on each medium, rendered and safe for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from uuid import UUID
 
 from tocsin_dispatcher.values.delivery import SmsSize
 from tocsin_dispatcher.values.firing import Channel
@@ -25,6 +26,32 @@ class SmsMessage:
     to: str
     text: str
     size: SmsSize
+
+
+@dataclass(frozen=True, slots=True)
+class PushMessage:
+    """A push message to one browser."""
+
+    url: str = field(repr=False)
+    """At the push service; who knows it may send."""
+    public_key: bytes = field(repr=False)
+    """The browser's, an uncompressed point of P-256."""
+    auth: bytes = field(repr=False)
+    text: bytes
+    """What the browser gets, JSON; short enough to be sent encrypted."""
+    urgent: bool
+    """Worth waking a sleeping device."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookMessage:
+    """A webhook to one endpoint."""
+
+    endpoint_id: UUID
+    url: str = field(repr=False)
+    secrets: tuple[bytes, ...] = field(repr=False)
+    """Each signs."""
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ class ReceiptEffect(StrEnum):
     BOUNCED = "bounced"
     FAILED = "failed"
     OPENED = "opened"
-    """Recorded; a machine's opening is none and is NOTED."""
+    """Recorded; it marks nothing read."""
+    OPENED_BY_MACHINE = "opened_by_machine"
+    """Recorded; nobody has seen it."""
     CLICKED = "clicked"
     NOTED = "noted"
     """Recorded, and nothing else."""
@@ -43,6 +45,8 @@ class Receipt:
     """Unique per provider: the same event told twice has the same key."""
     effect: ReceiptEffect
     at: datetime
+    name: str = ""
+    """What the provider calls it: `deferred`, `spamreport`, `undelivered`, `STOP`."""
     partner_id: int | None = None
     delivery_id: UUID | None = None
     """Ours, where the event carries it: matches first."""
@@ -55,6 +59,8 @@ class Receipt:
     """The address goes on the suppression list, with this cause."""
     lift: SuppressionCause | None = None
     """This cause comes off the suppression list for the address."""
+    lift_only_of: str | None = None
+    """Only where this event of the provider's put it there; None: whatever did."""
     switch_off: KindSwitch | None = None
     code: str | None = None
     detail: str = ""

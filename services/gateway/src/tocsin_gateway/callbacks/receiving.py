@@ -46,7 +46,7 @@ class Signature(Protocol):
 
 @dataclass(frozen=True)
 class CallbackPath:
-    """A path that a provider calls; `provider` as in `tocsin.receipts.<provider>`."""
+    """A path that a provider calls, or a template of such paths; `provider` as in `tocsin.receipts.<provider>`."""
 
     provider: str
     path: str
@@ -86,7 +86,7 @@ class Receiver:
             self._count("too_large")
             return problem(error)
         query = request.scope.get("query_string", b"").decode("latin-1")
-        url = self._path.path + (f"?{query}" if query else "")
+        url = request.scope["path"] + (f"?{query}" if query else "")
         if not self._path.signature.is_valid(request.headers, self._public_url + url, body):
             self._count("forged")
             _log.warning("callback_forged", provider=self._path.provider)

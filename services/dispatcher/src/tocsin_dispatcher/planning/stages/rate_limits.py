@@ -3,7 +3,9 @@
 from tocsin_dispatcher.planning.stages._holding import hold, user_zone
 from tocsin_dispatcher.planning.windows import windows_at
 from tocsin_dispatcher.reasons import Reason
-from tocsin_dispatcher.values import Channel, GateCase, GateVerdict, PartnerSettings, Preferences, Proceed
+from tocsin_dispatcher.values import Channel, Delivery, GateCase, GateVerdict, PartnerSettings, Preferences, Proceed
+
+_LIMITED = frozenset({Channel.EMAIL, Channel.SMS, Channel.PUSH})
 
 
 def rate_limits(case: GateCase) -> GateVerdict:
@@ -13,7 +15,7 @@ def rate_limits(case: GateCase) -> GateVerdict:
     takes tokens for a batch in one statement, and holds what got none by asking again with the new counts. Critical
     passes both limits, up to its own number an hour and channel; beyond that it is held as `flood`.
     """
-    if case.delivery.token_taken or case.delivery.channel in (Channel.IN_APP, Channel.WEBHOOK):
+    if not owes_token(case.delivery):
         return Proceed()
     windows, counts = windows_at(case.now, user_zone(case)), case.recipient.counts
     if case.notification.critical:
@@ -23,6 +25,11 @@ def rate_limits(case: GateCase) -> GateVerdict:
     if counts.today >= per_day:
         return hold(case, windows.next_day, Reason.RATE_LIMITED)
     return hold(case, windows.next_hour, Reason.RATE_LIMITED) if counts.this_hour >= per_hour else Proceed()
+
+
+def owes_token(delivery: Delivery) -> bool:
+    """Whether it takes a token before it leaves: webhooks and the inbox take none."""
+    return not delivery.token_taken and delivery.channel in _LIMITED
 
 
 def limits(preferences: Preferences, partner: PartnerSettings) -> tuple[int, int]:

@@ -1,0 +1,182 @@
+"""What is said of addresses, in whatever order it comes, and what the worker makes of it."""
+
+import asyncio
+import itertools
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+import pytest
+
+from tocsin_dispatcher.addresses import address_hash
+from tocsin_dispatcher.reasons import SuppressionCause
+from tocsin_dispatcher.receipts.parse import Callback
+from tocsin_dispatcher.receiving.callbacks import Arrived
+from tocsin_dispatcher.store.database import in_transaction
+from tocsin_dispatcher.store.suppressions import AddressKey, Said, heed, suppressed
+from tocsin_dispatcher.unsubscribe import UnsubscribeLinks
+from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch
+
+from .bench import ADDRESS_KEY, Bench, ScriptedWay
+from .conftest import MakeBench
+
+PHONE, EMAIL = "+13125550123", "user1@example.com"
+STANDS = "SELECT reason, source FROM suppressions WHERE lifted_at IS NULL ORDER BY reason"
+
+
+def text_message(bench: Bench, words: str, sid: str, received_at: datetime | None = None) -> Arrived:
+    body = urlencode({"MessageSid": sid, "From": PHONE, "To": "+15017250604", "Body": words}).encode()
+    at = received_at or bench.clock.now()
+    return Arrived(Callback(str(bench.ids.uuid7()), "twilio-inbound", at, "/", body), None)
+
+
+def event(bench: Bench, name: str, seconds: int = 0, **more: object) -> Arrived:
+    now = int(bench.clock.now().timestamp())
+    told = {"event": name, "sg_event_id": f"{name}{seconds}", "timestamp": now + seconds, "email": EMAIL, **more}
+    callback = Callback(str(bench.ids.uuid7()), "sendgrid", bench.clock.now(), "/", json.dumps([told]).encode())
+    return Arrived(callback, None)
+
+
+def clicked(bench: Bench, kind: AlertKind | None, user_id: int = 1) -> Arrived:
+    links = UnsubscribeLinks({"1": b"a key"}, "https://tocsin.example")
+    url = f"/u/{links.token(KindSwitch(1, user_id, kind, Channel.EMAIL))}"
+    return Arrived(Callback(str(bench.ids.uuid7()), "unsubscribe", bench.clock.now(), url, b""), None)
+
+
+async def test_stop_lets_none_leave_of_fifty_that_are_due_but_those_already_called_for(benches: MakeBench) -> None:
+    """Four slots: the provider is slow, and STOP comes while it has as many as there is room for."""
+    way = ScriptedWay(Channel.SMS, block=asyncio.Event())
+    bench = await benches(way, slots=4)
+    for user in range(1, 51):
+        await bench.profile(user_id=user)
+    await bench.intake.take_in([bench.firing(user_id=user, critical=True) for user in range(1, 51)])
+    working = asyncio.create_task(bench.lane.run(bench.stopping))
+    for _ in range(4):
+        await asyncio.wait_for(way.begun.acquire(), 20)
+    await bench.callbacks.take_in([text_message(bench, "STOP", "SM1")])
+    assert way.block is not None
+    way.block.set()
+    await bench.quiet()
+    bench.stopping.set()
+    await asyncio.wait_for(working, 20)
+    assert len(way.calls) == 4, "what was called for had left"
+    assert await bench.states() == {"sent": 4, "suppressed": 46}
+    why = "SELECT DISTINCT reason FROM deliveries WHERE status = 'suppressed'"
+    assert [row.reason for row in await bench.rows(why)] == ["suppressed_stopped"]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+@pytest.mark.parametrize(("last", "stands"), [("STOP", True), ("START", False)])
+async def test_the_last_that_was_said_counts_in_whatever_order_it_comes(
+    benches: MakeBench, order: tuple[int, ...], last: str, stands: bool
+) -> None:
+    """One at a time, as another replica or a repetition after an outage may bring them."""
+    bench = await benches(ScriptedWay(Channel.SMS))
+    await bench.profile()
+    words = ["STOP", "START", "STOP", last]
+    for place in order:
+        said = text_message(bench, words[place], f"SM{place}", bench.clock.now() + timedelta(seconds=place))
+        await bench.callbacks.take_in([said])
+    assert bool(await bench.rows(STANDS)) is stands
+
+
+async def test_the_last_that_was_said_counts_within_a_batch_too(benches: MakeBench) -> None:
+    """All three wait together after an outage."""
+    bench = await benches(ScriptedWay(Channel.SMS))
+    await bench.profile()
+    later = [bench.clock.now() + timedelta(seconds=second) for second in range(3)]
+    start, stop, again = (
+        text_message(bench, *one) for one in zip(("START", "STOP", "STOP"), "abc", later, strict=True)
+    )
+    await bench.callbacks.take_in([again, start, stop])
+    assert [row.reason for row in await bench.rows(STANDS)] == ["stopped"]
+    since = await bench.rows("SELECT at, said_at FROM suppressions")
+    assert [(row.at, row.said_at) for row in since] == [(later[2], later[2])], "of one batch only the last is written"
+
+
+async def test_stop_and_start_concern_every_bank_that_knows_the_number(benches: MakeBench) -> None:
+    """All of them send from the number that was answered; a bank with another number is none of them."""
+    bench = await benches(ScriptedWay(Channel.SMS))
+    for partner in (1, 2, 3):
+        await bench.profile(partner_id=partner)
+    await bench.execute("UPDATE contacts SET phone = '+13125559999' WHERE partner_id = 3")
+    await bench.callbacks.take_in([text_message(bench, "stopall", "SM1")])
+    who = "SELECT partner_id FROM suppressions WHERE lifted_at IS NULL ORDER BY 1"
+    assert [row.partner_id for row in await bench.rows(who)] == [1, 2]
+    bench.clock.move_to(bench.clock.now() + timedelta(minutes=1))
+    await bench.callbacks.take_in([text_message(bench, "unstop", "SM2")])
+    assert await bench.rows(who) == []
+
+
+async def test_a_late_bounce_puts_no_address_back_that_was_taken_off_since(benches: MakeBench) -> None:
+    """SendGrid repeats for a day what nobody took; one that happened afterwards counts."""
+    bench = await benches()
+    await bench.profile()
+    ours = {"type": "bounce", "partner_id": "1", "delivery_id": str(bench.ids.uuid7())}
+    await bench.callbacks.take_in([event(bench, "bounce", 0, **ours)])
+    assert [row.source for row in await bench.rows(STANDS)] == ["sendgrid bounce"]
+    await bench.execute("UPDATE suppressions SET lifted_at = :at", at=bench.clock.now() + timedelta(seconds=10))
+    await bench.callbacks.take_in([event(bench, "bounce", 5, **ours)])
+    assert await bench.rows(STANDS) == []
+    await bench.callbacks.take_in([event(bench, "bounce", 20, **ours)])
+    assert len(await bench.rows(STANDS)) == 1
+
+
+async def test_joining_a_group_again_takes_back_leaving_it_but_no_other_unsubscription(benches: MakeBench) -> None:
+    """Our own link's stands until somebody at the bank takes it off."""
+    bench = await benches()
+    await bench.profile()
+    await bench.callbacks.take_in([event(bench, "group_unsubscribe", 1)])
+    assert [tuple(row) for row in await bench.rows(STANDS)] == [("unsubscribed", "sendgrid group_unsubscribe")]
+    await bench.callbacks.take_in([event(bench, "group_resubscribe", 2)])
+    assert await bench.rows(STANDS) == []
+    bench.clock.move_to(bench.clock.now() + timedelta(seconds=10))
+    await bench.callbacks.take_in([clicked(bench, None)])
+    await bench.callbacks.take_in([event(bench, "group_resubscribe", 20)])
+    assert [tuple(row) for row in await bench.rows(STANDS)] == [("unsubscribed", "unsubscribe one-click")]
+
+
+async def test_a_click_stops_its_kind_and_one_for_all_the_address(benches: MakeBench) -> None:
+    """Who has no address any more has every kind switched off, should one come back."""
+    bench = await benches()
+    await bench.profile()
+    await bench.callbacks.take_in([clicked(bench, AlertKind.GOAL)])
+    chosen = "SELECT overrides FROM preferences WHERE user_id = :user"
+    assert [row.overrides for row in await bench.rows(chosen, user=1)] == [[["goal", "email", False]]]
+    assert await bench.rows(STANDS) == []
+    await bench.callbacks.take_in([clicked(bench, None)])
+    key = AddressKey(1, Channel.EMAIL, address_hash(ADDRESS_KEY, 1, Channel.EMAIL, EMAIL))
+    async with bench.engine.connect() as connection:
+        found = await suppressed(connection, [key])
+    assert found[key].cause is SuppressionCause.UNSUBSCRIBED
+    await bench.callbacks.take_in([clicked(bench, None, user_id=2)])
+    (row,) = await bench.rows(chosen, user=2)
+    assert sorted(kind for kind, _, _ in row.overrides) == sorted(AlertKind)
+    assert len(await bench.rows(STANDS)) == 1
+
+
+async def test_two_that_say_opposite_things_at_once_do_not_deadlock(benches: MakeBench) -> None:
+    """Several addresses each, in opposite order."""
+    bench = await benches()
+    keys = [AddressKey(1, Channel.SMS, bytes([number])) for number in range(20)]
+    base = [Said(key, SuppressionCause.STOPPED, bench.clock.now(), "test") for key in keys]
+
+    async def say(lifts: bool, backwards: bool) -> None:
+        said = [replace(one, lifts=lifts, at=one.at + timedelta(seconds=lifts)) for one in base]
+        ordered = said[::-1] if backwards else said
+        for _ in range(10):
+            await in_transaction(bench.engine, lambda connection: heed(connection, ordered))
+
+    await asyncio.wait_for(asyncio.gather(*(say(*how) for how in itertools.product((False, True), repeat=2))), 30)
+    assert await bench.rows(STANDS) == [], "the later one says that they are lifted"
+    assert len(await bench.rows("SELECT 1 FROM suppressions")) == 20
+
+
+async def test_a_stop_that_was_never_heard_is_kept_as_taken_back_and_not_shown(benches: MakeBench) -> None:
+    """START before STOP: nothing stood, and nothing is told of it."""
+    bench = await benches(ScriptedWay(Channel.SMS))
+    await bench.profile()
+    await bench.callbacks.take_in([text_message(bench, "START", "SM1")])
+    (row,) = await bench.rows("SELECT said_at, lifted_by FROM suppressions")
+    assert (row.said_at, row.lifted_by) == (None, "twilio START")
