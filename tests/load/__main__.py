@@ -9,11 +9,15 @@ from collections.abc import Callable, Coroutine, Mapping
 
 from rich.console import Console
 
+from tests.load.dispatcher import draining, leading, taking_in
 from tests.load.evaluator import ingesting, sweeping
 from tests.load.measures import Measure, as_line, load_baseline, save_baseline, show
 
 Suite = Callable[[Console, float], Coroutine[None, None, list[Measure]]]
-SUITES: Mapping[str, tuple[Suite, ...]] = {"evaluator": (sweeping.measure, ingesting.measure)}
+SUITES: Mapping[str, tuple[Suite, ...]] = {
+    "evaluator": (sweeping.measure, ingesting.measure),
+    "dispatcher": (draining.measure, taking_in.measure, leading.measure),
+}
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -53,9 +53,25 @@ class Rig:
         """gRPC metadata of a bank's back end."""
         return ("authorization", f"Bearer {self.secrets.partner_token(partner_id, Scope.SERVICE, _NEVER)}")
 
+    def user_token(self, user_id: int, partner_id: int = 1) -> tuple[str, str]:
+        """gRPC metadata of a bank's user."""
+        return ("authorization", f"Bearer {self.secrets.user_token(user_id, partner_id, _NEVER)}")
+
+    async def beside(self, service: str) -> "Rig":
+        """Another service on the same servers, with a database and ports of its own."""
+        url, owner_url = await _migrated(self.postgres, service)
+        return replace(
+            self,
+            service=service,
+            database_url=url,
+            owner_url=owner_url,
+            grpc_port=free_port(),
+            admin_port=free_port(),
+        )
+
     @contextmanager
-    def serving(self) -> "Iterator[Popen[bytes]]":
-        """The service as a process, ready."""
+    def serving(self, **environment: str) -> "Iterator[Popen[bytes]]":
+        """The service as a process, ready; `environment` is what it is told beside, or instead of, the usual."""
         wiring = Wiring(
             secrets=self.secrets,
             database_urls={self.service: self.database_url},
@@ -66,7 +82,7 @@ class Rig:
             twilio_url="http://127.0.0.1:1",
             targets={self.service: target_of([self.grpc_port])},
         )
-        told = wiring.of(self.service, grpc_port=self.grpc_port, admin_port=self.admin_port)
+        told = wiring.of(self.service, grpc_port=self.grpc_port, admin_port=self.admin_port) | environment
         with child([sys.executable, "-m", f"tocsin_{self.service}"], self.folder / f"{self.service}.log", told) as one:
             log = self.folder / f"{self.service}.log"
             wait_until(one, lambda: _answers(self.admin_port), what=self.service, log=log, limit=_START)
@@ -99,21 +115,26 @@ async def rig(service: str) -> AsyncIterator[Rig]:
         running_postgres(Path(named) / "postgres", durable=True) as postgres,
         running_nats(Path(named) / "nats") as broker,
     ):
-        url = await Databases(postgres).create(service)
-        await migrate(url, f"tocsin_{service}")
+        url, owner_url = await _migrated(postgres, service)
         await apply_to(broker.url)
-        database = make_url(url).database or ""
         yield Rig(
             service=service,
             folder=Path(named),
             postgres=postgres,
             nats=broker,
             database_url=url,
-            owner_url=postgres.url(database),
+            owner_url=owner_url,
             secrets=Secrets.by(Random(1)),
             grpc_port=free_port(),
             admin_port=free_port(),
         )
+
+
+async def _migrated(postgres: PostgresServer, service: str) -> tuple[str, str]:
+    """A service's new database with its schema: its address for the service, and for the owner of all."""
+    url = await Databases(postgres).create(service)
+    await migrate(url, f"tocsin_{service}")
+    return url, postgres.url(make_url(url).database or "")
 
 
 @contextmanager
