@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -17,13 +17,12 @@ from tocsin_evaluator.alerts.desk import Owner
 from tocsin_evaluator.facts.deletion import delete_facts
 from tocsin_evaluator.model.alerts import (
     AccountThreshold,
-    Alert,
     Condition,
     MerchantName,
     SpendingTarget,
     TransactionLimit,
 )
-from tocsin_evaluator.model.facts import Bill, Budget, Fact, Goal, Transaction, key_of
+from tocsin_evaluator.model.facts import Fact
 from tocsin_evaluator.model.words import (
     Direction,
     Frequency,
@@ -32,35 +31,17 @@ from tocsin_evaluator.model.words import (
     Repeat,
     SpentSource,
     TransactionStatus,
-    WorkClass,
 )
 from tocsin_evaluator.store import tables
 from tocsin_kit.clock import SteppedClock
 
-from .reference import Reference, Told
-from .reference_facts import owner_of
-from .stories import (
-    PEOPLE,
-    THEMES,
-    Again,
-    Ask,
-    Bills,
-    Change,
-    Create,
-    Delete,
-    Post,
-    Step,
-    Story,
-    Sweep,
-    Wait,
-    stories,
-)
+from .playing import Play
+from .stories import THEMES, stories
 from .support import NO_TRACE, Bench, account, bill, budget, goal, transaction
 
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 #: From its eleventh on Hypothesis makes six of seven examples by changing one a little: ten a theme are worth more.
 MOST_AT_ONCE = 12
-TABLE_OF: dict[type[Fact], str] = {Transaction: "transactions", Goal: "goals", Budget: "budgets", Bill: "bills"}
 
 
 @dataclass(frozen=True)
@@ -69,129 +50,6 @@ class Batch:
 
     replica: int
     numbers: tuple[int, ...]
-
-
-@dataclass
-class Play:
-    """A story on its way, on the replicas and in the reference."""
-
-    benches: Sequence[Bench]
-    clock: SteppedClock
-    reference: Reference = field(default_factory=Reference)
-    alerts: list[Alert] = field(default_factory=list)
-    said: list[Fact] = field(default_factory=list)
-
-    async def perform(self, story: Story) -> None:
-        """All its steps. A second goes by between any two: an occurrence of a balance is named by its instant."""
-        self.clock.move_to(story.begin)
-        for step in story.steps:
-            await self._do(step)
-            self.clock.advance(SECOND)
-
-    async def _do(self, step: Step) -> None:
-        now, bench = self.clock.now(), self.benches[step.replica]
-        match step:
-            case Post():
-                await self._post(bench, step, now)
-            case Delete():
-                await self._delete(bench, step, now)
-            case Create():
-                await self._create(bench, step, now)
-            case Change():
-                await self._change(bench, step, now)
-            case Ask():
-                number = step.number % len(self.alerts)
-                await bench.evaluate(self.alerts[number])
-                self.reference.ask(self.reference.alerts[number], now)
-            case Sweep():
-                await bench.sweep()
-                self.reference.sweep(now)
-            case Bills():
-                await bench.bills()
-                self.reference.run_bills(now)
-            case Wait():
-                await self._wait(step)
-
-    async def _wait(self, wait: Wait) -> None:
-        """Let time go by. With a new day comes a sweep, which finds turned periods: in life every five minutes."""
-        before = self._days()
-        self.clock.advance(wait.span)
-        if self._days() != before:
-            await self._do(Sweep(wait.replica))
-            self.clock.advance(SECOND)
-        if wait.bills:
-            await self._do(Bills(wait.replica))
-
-    def _days(self) -> list[object]:
-        return [self.reference.known.today(person, self.clock.now()) for person in PEOPLE]
-
-    async def _post(self, bench: Bench, step: Post, now: datetime) -> None:
-        batch: list[Fact] = []
-        for each in step.facts:
-            if not isinstance(each, Again):
-                batch.append(each.at(now))
-            elif self.said:
-                batch.append(self.said[each.number % len(self.said)])
-        batch = _of_one_owner_each(batch)
-        self.said += batch
-        for part in filter(None, ([fact for fact in batch if _is_old(fact, now) is old] for old in (False, True))):
-            answer = await bench.put(*part, backfill=step.backfill)
-            refused = self.reference.post(part, now, backfill=step.backfill)
-            assert set(answer.refused) == refused
-            accepted = {owner_of(fact) for position, fact in enumerate(part) if position not in refused}
-            assert accepted - set(self.reference.known.people) <= answer.unknown_people
-
-    async def _delete(self, bench: Bench, step: Delete, now: datetime) -> None:
-        fact = self.said[step.number % len(self.said)]
-        if type(fact) in TABLE_OF:
-            await delete_facts(bench.engine, fact.partner_id, [(TABLE_OF[type(fact)], fact.id)], now)
-            self.reference.known.delete(fact, now)
-
-    async def _create(self, bench: Bench, step: Create, now: datetime) -> None:
-        partner, user = step.owner
-        until = None if step.snoozed_for is None else now + step.snoozed_for
-        more = {"cooldown": step.cooldown, "snoozed_until": until}
-        self.alerts.append(await bench.create(step.condition, user=user, partner=partner, **more))
-        self.reference.create(step.owner, step.condition, step.cooldown, until, now)
-
-    async def _change(self, bench: Bench, step: Change, now: datetime) -> None:
-        """An alert's kind is fixed, and an edit that changes nothing is none here."""
-        number = step.number % len(self.alerts)
-        alert, watch = self.alerts[number], self.reference.alerts[number]
-        if type(step.condition) is type(watch.condition) and step.condition != watch.condition:
-            owner = Owner(alert.partner_id, alert.user_id)
-            await bench.desk.change(owner, alert.id, lambda wish: replace(wish, condition=step.condition), NO_TRACE)
-            self.reference.change(watch, step.condition, now)
-
-    async def told(self) -> list[Told]:
-        """The firings in order, alerts by their number."""
-        rows = await self.benches[0].rows("SELECT alert_id, occurrence_key, fired_at, class FROM firings")
-        numbers = {alert.id: number for number, alert in enumerate(self.alerts)}
-        return sorted(Told(numbers[id_], key, at, WorkClass(work_class)) for id_, key, at, work_class in rows)
-
-    async def occurrences(self) -> dict[tuple[int, str], bool]:
-        """What is recorded of each alert: told, or passed silently."""
-        rows = await self.benches[0].rows("SELECT alert_id, key, fired FROM occurrences")
-        numbers = {alert.id: number for number, alert in enumerate(self.alerts)}
-        return {(numbers[id_], key): fired for id_, key, fired in rows}
-
-    async def counts(self) -> list[int]:
-        """The alerts' own counts of their firings."""
-        return [row.trigger_count for row in await self.benches[0].rows("SELECT trigger_count FROM alerts ORDER BY id")]
-
-
-def _of_one_owner_each(batch: Sequence[Fact]) -> list[Fact]:
-    """Without what gives another person an id that the batch has given away (see below: its owner's may be refused)."""
-    owners: dict[object, int] = {}
-    return [fact for fact in batch if owners.setdefault(key_of(fact), fact.user_id) == fact.user_id]
-
-
-def _is_old(fact: Fact, now: datetime) -> bool:
-    """Whether it may be history. That is posted by itself (see below: beside news it is taken for news)."""
-    if not isinstance(fact, Transaction):
-        return False
-    posted_on = fact.posted_on or (fact.posted_at or now).date()
-    return now.date() - posted_on >= 4 * DAY
 
 
 @pytest_asyncio.fixture
@@ -355,6 +213,21 @@ async def _stored(bench: Bench, table: str, partner: int) -> list[dict[str, obje
     return [row.said for row in rows]
 
 
+async def test_a_crossing_that_sleeps_is_left_untouched(bench: Bench, clock: SteppedClock) -> None:
+    """It does not see the balance come back, so it is not armed for the next fall. Stories seldom come to that."""
+    made = await bench.create(AccountThreshold(1, Decimal(500), "USD", Direction.BELOW, Repeat.ON_CROSSING))
+    await bench.put(account(1, "100", clock.now()))
+    until = clock.now() + timedelta(hours=1)
+    await bench.desk.change(Owner(1, 1), made.id, lambda wish: replace(wish, snoozed_until=until), NO_TRACE)
+    for balance in ("900", "100"):
+        clock.advance(SECOND)
+        await bench.put(account(1, balance, clock.now()))
+        await bench.sweep()
+    clock.move_to(until)
+    assert await bench.sweep() == 0
+    assert len(await bench.keys()) == 1
+
+
 async def test_an_owners_fact_is_kept_beside_one_that_claims_its_id(bench: Bench, clock: SteppedClock) -> None:
     """A bad item is refused alone, also where it stands first."""
     await bench.put(account(1, "900", clock.now()))
@@ -374,10 +247,23 @@ async def test_history_of_one_category_is_no_news_beside_news_of_another(bench: 
     assert await bench.keys() == []
 
 
+@pytest.mark.xfail(strict=True, reason="a changed purchase is noted as news of every category")
+async def test_history_of_one_category_is_no_news_beside_a_change_in_another(bench: Bench, clock: SteppedClock) -> None:
+    """As before, where the news is a new version of a purchase. About one story in six hundred comes to this."""
+    clock.move_to(clock.now().replace(day=20))
+    now = clock.now()
+    rent = transaction(2, "-1", now, now, category="rent", merchant="Landlord")
+    await bench.put(budget(1, now), rent)
+    await bench.create(SpendingTarget(1, (50,)))
+    clock.advance(SECOND)
+    await bench.put(transaction(1, "-300", now - 7 * DAY, now), replace(rent, amount=Decimal(-2), as_of=clock.now()))
+    assert await bench.keys() == []
+
+
 async def test_a_crossing_is_told_on_an_account_that_was_deleted_and_came_again(
     bench: Bench, clock: SteppedClock
 ) -> None:
-    """Its versions begin at one again. (Stories delete no accounts.)"""
+    """Its versions begin at one again."""
     await bench.create(AccountThreshold(1, Decimal(500), "USD", Direction.BELOW, Repeat.ON_CROSSING))
     for told, balance in enumerate(("900", "100", "900", "100", "900", "100")):
         if told == 4:
@@ -385,3 +271,27 @@ async def test_a_crossing_is_told_on_an_account_that_was_deleted_and_came_again(
         clock.advance(SECOND)
         await bench.put(account(1, balance, clock.now()))
     assert len(await bench.keys()) == 3
+
+
+@pytest.mark.xfail(strict=True, reason="only active alerts forget which versions of a deleted account they saw")
+async def test_a_crossing_is_told_by_an_alert_that_was_off_when_its_account_was_deleted(
+    bench: Bench, clock: SteppedClock
+) -> None:
+    """It was switched off before, and on again when the account had come again."""
+    made = await bench.create(AccountThreshold(1, Decimal(500), "USD", Direction.BELOW, Repeat.ON_CROSSING))
+
+    async def bring(*balances: str) -> None:
+        for balance in balances:
+            clock.advance(SECOND)
+            await bench.put(account(1, balance, clock.now()))
+
+    async def switch(active: bool) -> None:
+        await bench.desk.change(Owner(1, 1), made.id, lambda wish: replace(wish, active=active), NO_TRACE)
+
+    await bring("900", "100", "900")
+    await switch(False)
+    await delete_facts(bench.engine, 1, [("accounts", 1)], clock.now())
+    await bring("900")
+    await switch(True)
+    await bring("100")
+    assert len(await bench.keys()) == 2

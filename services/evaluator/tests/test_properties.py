@@ -14,11 +14,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
 from tocsin_evaluator.facts.periods import Period, period_of
+from tocsin_evaluator.facts.purchases import chosen_pairs
 from tocsin_evaluator.kinds.kind import Rows, rows_over
 from tocsin_evaluator.kinds.spending_target import period
 from tocsin_evaluator.kinds.upcoming_bill import due_on
 from tocsin_evaluator.model.alerts import GoalMilestones
 from tocsin_evaluator.model.words import BudgetPeriod, Recurrence
+from tocsin_evaluator.store.purchases import Candidate
 from tocsin_evaluator.store.tables import budgets
 from tocsin_kit.clock import SteppedClock
 
@@ -239,3 +241,30 @@ async def test_a_jump_fires_at_most_once_and_passes_all_it_reached(
             assert set(mine) == {f"1:milestone:{each}" for each in milestones if each <= reached}
             new = [f"1:milestone:{each}" for each in milestones if before < each <= reached]
             assert [key for key, row in mine.items() if row.fired and row.at == clock.now()] == new[-1:]
+
+
+_CANDIDATES = st.builds(
+    Candidate,
+    partner_id=st.just(1),
+    pending_id=st.integers(1, 4),
+    posted_id=st.integers(11, 14),
+    linked_by_bank=st.booleans(),
+    same_amount=st.booleans(),
+    posted_keeps_its_id=st.just(False),
+    apart=st.timedeltas(timedelta(-1), timedelta(days=8)),
+)
+
+
+@given(st.lists(_CANDIDATES, max_size=12))
+def test_a_posted_form_is_left_to_a_nearer_one_only(candidates: list[Candidate]) -> None:
+    """A pair that was not made lost one of its forms to a pair that fits as well or better: first by the bank's link,
+    then by the amount, then by how near they are.
+    """
+
+    def fit(pair: Candidate) -> tuple[bool, bool, timedelta]:
+        return not pair.linked_by_bank, not pair.same_amount, abs(pair.apart)
+
+    chosen = chosen_pairs(candidates)
+    for each in candidates:
+        rivals = [pair for pair in chosen if pair.pending_id == each.pending_id or pair.posted_id == each.posted_id]
+        assert min(map(fit, rivals)) <= fit(each)

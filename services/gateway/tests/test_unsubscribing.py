@@ -5,10 +5,13 @@ import base64
 from collections import Counter
 
 import asyncpg
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from yarl import URL
 
+from tocsin_gateway.settings import GatewaySettings
 from tocsin_kit.signed_tokens import SignedTokens
 
 from .conftest import Gateway, Start
@@ -114,3 +117,20 @@ async def test_a_thousand_made_up_clicks_give_no_500(start: Start) -> None:
     wrong = [(call, status) for call, status in zip(calls, statuses, strict=True) if status not in (200, 403, 404)]
     assert not wrong, wrong[:10]
     assert min(Counter(statuses)[200], Counter(statuses)[403]) > 100, f"too tame: {Counter(statuses)}"
+
+
+def test_production_wants_a_key_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the one of laptops anybody would unsubscribe others."""
+    told = {
+        "TOCSIN_ENV": "production",
+        "DATABASE_URL": "postgresql://a@b/c",
+        "NATS_URL": "nats://a:1",
+        "TOCSIN_JWKS": "https://bank.example/jwks",
+        "TOCSIN_INTERNAL_KEY": "x" * 32,
+        "TOCSIN_LOG_HASH_KEY": "a key",
+    }
+    for name in ("TOCSIN_UNSUBSCRIBE_KEY", *told):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValidationError, match="unsubscribe_key"):
+        GatewaySettings.model_validate(told)
+    assert GatewaySettings.model_validate({**told, "TOCSIN_UNSUBSCRIBE_KEY": KEY})

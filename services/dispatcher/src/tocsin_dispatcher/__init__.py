@@ -17,7 +17,9 @@ RECEIPTS ─► doors ─► receipts (read) ─► receiving (applied, once, in
    (`providers/`); `delivering/recorder.py` writes what came of it, by `retries.py`.
 4. `receiving/callbacks.py` applies what providers say later.
 5. `destinations/` keeps the browsers and endpoints that people and banks register.
-6. `auditing/` proves that nothing is lost, and forgets what is old.
+6. `verifying/` proves addresses by codes, which leave as every message does.
+7. `timeline/` tells what happened to a notification; `store/history.py` writes down what is in no other table.
+8. `auditing/` proves that nothing is lost, and forgets what is old.
 
 `values/`, `states.py`, `reasons.py`, `breakers.py`, `paces.py`, `retries.py`, `text.py`, `provider_text.py` and
 `planning/` are pure; SQL lives in `store/`; `app.py` wires it all. Start reading in `intake/intake.py`, then

@@ -14,6 +14,7 @@ from tocsin_kit.sealing import bytes_of, keys_of
 from tocsin_kit.settings import Environment, Port, Seconds, ServiceSettings
 
 _LOCAL = r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}:[0-9]{1,5}"
+_DEV_UNSUBSCRIBE_KEY = "tocsin unsubscribe, for development only"
 _TO_RECORD = 5.0
 """Seconds from the end of a call until its outcome is surely written."""
 
@@ -86,10 +87,11 @@ class DispatcherSettings(ServiceSettings):
         description='calls a minute and process, by provider, JSON as {"twilio": 60}; default none',
     )
     unsubscribe_key: SecretStr = Field(
-        SecretStr("tocsin unsubscribe, for development only"),
+        SecretStr(_DEV_UNSUBSCRIBE_KEY),
         validation_alias="TOCSIN_UNSUBSCRIBE_KEY",
+        validate_default=True,
         min_length=16,
-        description="signs unsubscribe links; the gateway has the same",
+        description="signs unsubscribe links, required in production; the gateway has the same",
     )
     address_key: SecretStr | None = Field(
         None, validation_alias="TOCSIN_ADDRESS_KEY", description="keys the suppression list; default the internal key"
@@ -181,6 +183,13 @@ class DispatcherSettings(ServiceSettings):
             "verification_counts": timedelta(days=2),
             "webhook_secrets": timedelta(),
         }
+
+    @field_validator("unsubscribe_key")
+    @classmethod
+    def _signs_in_production(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if value.get_secret_value() == _DEV_UNSUBSCRIBE_KEY and info.data.get("env") is Environment.PRODUCTION:
+            raise ValueError("it is required: with a key that everybody knows anybody unsubscribes others")
+        return value
 
     @field_validator("secrets_keys")
     @classmethod

@@ -68,6 +68,31 @@ async def test_a_bounce_after_delivery_suppresses_the_address(benches: MakeBench
     assert [row.reason for row in await bench.rows("SELECT reason FROM suppressions")] == ["bounced"]
 
 
+async def test_an_asynchronous_bounce_without_a_message_id_follows_delivery(benches: MakeBench) -> None:
+    """Our own ids lead to its delivery; its address is the event's."""
+    bench = await benches()
+    delivery_id = await _sent(bench)
+    await bench.callbacks.take_in([_sendgrid(bench, _event(delivery_id, "delivered"))])
+    late = {name: value for name, value in _event(delivery_id, "bounce", type="bounce").items() if name[:2] != "sg"}
+    await bench.callbacks.take_in([_sendgrid(bench, late)])
+    assert (await bench.delivery()).status == "bounced"
+    assert [row.reason for row in await bench.rows("SELECT reason FROM suppressions")] == ["bounced"]
+    assert await bench.rows("SELECT 1 FROM receipts WHERE applied_at IS NULL") == []
+
+
+async def test_sent_may_be_the_last_that_is_heard_of_a_text(benches: MakeBench) -> None:
+    """Some carriers tell no more: it stays sent, and nobody waits for it."""
+    bench = await benches(ScriptedWay(Channel.SMS))
+    delivery_id = await _sent(bench)
+    for status in ("sending", "sent", "queued"):
+        await bench.callbacks.take_in([_twilio(bench, delivery_id, status)])
+    async with bench.working():
+        bench.clock.move_to(bench.clock.now() + timedelta(days=2))
+        await bench.quiet()
+    stays = await bench.delivery()
+    assert (stays.status, stays.due_at, stays.attempt, len(bench.way.calls)) == ("sent", None, 1, 1)
+
+
 async def test_a_late_delivered_never_takes_a_bounce_back(benches: MakeBench) -> None:
     bench = await benches()
     delivery_id = await _sent(bench)
@@ -118,14 +143,17 @@ async def test_stop_and_start_leave_other_causes_alone(benches: MakeBench) -> No
     assert [row.reason for row in await bench.rows(stands)] == ["bounced"]
 
 
-async def test_what_cannot_be_read_of_a_callback_is_kept_and_the_rest_counts(benches: MakeBench) -> None:
+async def test_what_cannot_be_read_of_a_callback_is_refused_and_the_rest_counts(benches: MakeBench) -> None:
     bench = await benches()
     delivery_id = await _sent(bench)
     body = json.dumps([7, {"timestamp": 1762171200, **_event(delivery_id, "delivered")}]).encode()
     callback = Callback(str(bench.ids.uuid7()), "sendgrid", bench.clock.now(), "/", body)
-    await bench.callbacks.take_in([Arrived(callback, None)])
+    half = Arrived(callback, None)
+    whole = _sendgrid(bench, _event(delivery_id, "open"))
+    refused = await bench.callbacks.take_in([half, whole])
+    assert [(one, str(why)) for one, why in refused] == [(half, "of 2, part 1: an event without a name")]
     assert (await bench.delivery()).status == "delivered"
-    assert len(await bench.rows("SELECT 1 FROM dead_letters")) == 1
+    assert len(await bench.rows("SELECT 1 FROM receipts")) == 2
 
 
 SILENT = Outcome(OutcomeKind.UNKNOWN, answer="no answer")

@@ -96,6 +96,8 @@ def test_addresses_of_this_machine_are_called_in_dev_only(
     monkeypatch.setenv("TOCSIN_ENV", "production")
     monkeypatch.setenv("TOCSIN_JWKS", "https://bank.example/jwks")
     monkeypatch.setenv("TOCSIN_LOG_HASH_KEY", "a key")
+    assert complaints(capsys) == ["TOCSIN_UNSUBSCRIBE_KEY", "TOCSIN_LOCAL_ENDPOINTS"], "one that everybody knows"
+    monkeypatch.setenv("TOCSIN_UNSUBSCRIBE_KEY", "a key that nobody knows")
     assert complaints(capsys) == ["TOCSIN_LOCAL_ENDPOINTS"]
 
 

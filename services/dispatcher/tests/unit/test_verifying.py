@@ -11,23 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tocsin_dispatcher.channels.email import Email
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.planning.gate import gate
 from tocsin_dispatcher.planning.recheck import needs_recheck
 from tocsin_dispatcher.reasons import Reason, SuppressionCause
+from tocsin_dispatcher.rendering.renderer import Renderer
 from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.unsubscribe import UnsubscribeLinks
 from tocsin_dispatcher.values import (
     AlertKind,
     Channel,
     Counts,
     Expire,
     GateCase,
+    KindSwitch,
+    Notification,
     PartnerSettings,
     Preferences,
     Proceed,
     Purpose,
     QuietHours,
     Suppress,
+    Verification,
 )
 from tocsin_dispatcher.verifying.codes import Codes
 from tocsin_dispatcher.verifying.limits import Limits, Scope, country_of, subjects, why_not
@@ -174,3 +180,12 @@ def test_nobody_is_asked_whether_a_code_or_a_trial_still_holds(make_case: MakeCa
     assert not needs_recheck(case.delivery, case.notification, NOON + timedelta(hours=1))
     alert = replace(case.delivery, purpose=Purpose.ALERT)
     assert needs_recheck(alert, case.notification, NOON)
+
+
+def test_the_link_of_a_codes_email_stops_no_kind_of_alert(make_notification: Callable[..., Notification]) -> None:
+    """It is none's: who clicks it wants no e-mail at all."""
+    links = UnsubscribeLinks({"1": b"key"}, "https://bank.example")
+    email = Email(Renderer("https://app.example", "Bank"), links)
+    told = replace(make_notification(), context=Verification("482913", timedelta(minutes=10)))
+    switch = links.read(email.stop(told).rpartition("/")[2])
+    assert switch == KindSwitch(1, 1, None, Channel.EMAIL)

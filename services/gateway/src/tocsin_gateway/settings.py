@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from tocsin_gateway.callbacks.signatures import readable_key
-from tocsin_kit.settings import Port, ServiceSettings
+from tocsin_kit.settings import Environment, Port, ServiceSettings
+
+_DEV_UNSUBSCRIBE_KEY = "tocsin unsubscribe, for development only"
 
 
 class GatewaySettings(ServiceSettings):
@@ -44,10 +46,11 @@ class GatewaySettings(ServiceSettings):
         description="the other auth token during a rotation",
     )
     unsubscribe_key: SecretStr = Field(
-        SecretStr("tocsin unsubscribe, for development only"),
+        SecretStr(_DEV_UNSUBSCRIBE_KEY),
         validation_alias="TOCSIN_UNSUBSCRIBE_KEY",
+        validate_default=True,
         min_length=16,
-        description="signs unsubscribe links; the dispatcher has the same",
+        description="signs unsubscribe links, required in production; the dispatcher has the same",
     )
     cors_origins: str = Field(
         "",
@@ -78,6 +81,13 @@ class GatewaySettings(ServiceSettings):
     def _keys_can_be_read(cls, value: str) -> str:
         for key in _parts(value):
             readable_key(key)
+        return value
+
+    @field_validator("unsubscribe_key")
+    @classmethod
+    def _signs_in_production(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if value.get_secret_value() == _DEV_UNSUBSCRIBE_KEY and info.data.get("env") is Environment.PRODUCTION:
+            raise ValueError("it is required: with a key that everybody knows anybody unsubscribes others")
         return value
 
     @field_validator("metrics_sources")
