@@ -95,7 +95,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"alert": LIMIT, "since": "yesterday"}, "since"),
     ({"alert": LIMIT, "since": "2025-11-03T15:00:00Z"}, "since"),  # as late as `until`
     ({"alert": LIMIT, "since": "2099-01-01T00:00:00Z"}, "since"),
-    ({"alert": LIMIT, "since": "2023-11-01T14:59:59Z"}, "since"),  # 732 days and a second
+    ({"alert": LIMIT, "since": "2023-11-02T14:59:59Z"}, "since"),  # two years and a day
     ({"alert": LIMIT, "since": "0001-01-01T00:00:00Z"}, "since"),
     ({"alert": LIMIT, "since": "2025-01-02T00:00:00Z", "until": "2025-01-01T00:00:00Z"}, "since"),
     ({"alert": LIMIT, "until": "0001-01-01T00:00:00Z"}, "until"),
@@ -110,7 +110,7 @@ async def test_a_bad_backtest_is_refused_by_the_field_that_is_wrong(open_stack: 
             answer = await running.rest("POST", BACKTEST, token=token, body=body)
             named = [error["field"] for error in answer.body.get("errors", [])]
             assert (answer.status, named) == (400, [field]), (body, answer.body)
-        since = {"alert": LIMIT, "since": "2023-11-02T12:00:00Z"}  # 732 days to the second
+        since = {"alert": LIMIT, "since": "2023-11-03T12:00:00Z"}  # two years with a leap day, to the second
         assert (await running.rest("POST", BACKTEST, token=token, body=since)).status == 200
         assert (await running.rest("POST", BACKTEST, token=token, body={"alert_id": "77"})).status == 404
 

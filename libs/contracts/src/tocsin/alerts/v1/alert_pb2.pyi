@@ -1289,7 +1289,7 @@ class BacktestAlertRequest(_message.Message):
 
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
-        """Up to this instant, at most 732 days after `since`. Default, and where it lies in the future: now."""
+        """Up to this instant, at most 731 days after `since`. Default, and where it lies in the future: now."""
 
     def __init__(
         self,
