@@ -196,8 +196,8 @@ class _Step:
             if key in accepted:
                 row, touch = accepted[key], Touch(accepted[key].backfill, each.trace)
                 self._touched.add(transactions, key, touch)
-                category = row.category if done.versions[key] == 1 else None  # it may have changed its category
-                self._affected.category((row.partner_id, row.user_id), category, touch)
+                for category in {row.category, done.categories_before.get(key, row.category)}:
+                    self._affected.category((row.partner_id, row.user_id), category, touch)
         self._affected.also(await pair_forms(self._connection, done.versions))
         linked = [key for key, row in accepted.items() if done.versions[key] == 1 and row.pending_transaction_id]
         await purchases.keep_apart(self._connection, linked)

@@ -176,6 +176,7 @@ async def change(connection: AsyncConnection, alert: StoredAlert, change: Change
     values["evaluate_after_edit"] = func.greatest(alerts.c.evaluate_after_edit, how)
     if change.heard_from is not None:
         values["condition_changed_at"] = change.heard_from
+        values["seen_version"] = 0  # while it was off, its account may have been deleted and have come again
     if change.condition_is_new:
         values |= {"armed": True, "seen_version": 0, "quiet_until": None}
         values["condition_version"] = alerts.c.condition_version + 1

@@ -1,7 +1,7 @@
 """Putting facts: idempotent by (partner, id), ordered by `as_of`, never moving a row to another owner."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Table,
+    Text,
     and_,
     bindparam,
     case,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    null,
     or_,
     select,
     tuple_,
@@ -63,6 +65,7 @@ class Put:
 
     versions: dict[Key, int]
     foreign: frozenset[Key]
+    categories_before: dict[Key, str] = field(default_factory=dict)
 
 
 def _table_of(kind: type[Row], names: Sequence[str]) -> FromClause:
@@ -91,7 +94,13 @@ def _statement(kind: type[Row]) -> ReturningInsert[*tuple[Any, ...]]:
         index_elements=key,
         set_={**becomes, "version": table.c.version + cast(differs, Integer)},
         where=and_(table.c.user_id == new.user_id, newer),
-    ).returning(table.c.partner_id, table.c[key[1]], table.c.version, literal_column("old.version", BigInteger))
+    ).returning(
+        table.c.partner_id,
+        table.c[key[1]],
+        table.c.version,
+        literal_column("old.version", BigInteger),
+        literal_column("old.category", Text) if table is transactions else null(),
+    )
 
 
 def _becomes(table: Table, new: ReadOnlyColumnCollection[str, Any]) -> dict[str, ColumnElement[Any]]:
@@ -123,11 +132,12 @@ async def put(connection: AsyncConnection, rows: Sequence[Row]) -> Put:
         return Put({}, frozenset())
     kind = type(rows[0])
     arrays = {each.name: [getattr(row, each.name) for row in rows] for each in fields(kind)}
-    written = await connection.execute(_STATEMENTS[kind], arrays)
-    versions = {(partner, id_): version for partner, id_, version, before in written if version != before}
+    written = [row for row in await connection.execute(_STATEMENTS[kind], arrays) if row[2] != row[3]]
+    versions = {(partner, id_): version for partner, id_, version, _, _ in written}
+    categories = {(partner, id_): category for partner, id_, _, _, category in written if category is not None}
     left_out = {_key(row): row for row in rows if _key(row) not in versions}
     foreign = await _foreign(connection, kind, left_out) if left_out and kind is not PersonRow else frozenset()
-    return Put(versions, foreign)
+    return Put(versions, foreign, categories)
 
 
 def _key(row: Row) -> Key:
