@@ -22,6 +22,6 @@ RECEIPTS ─► doors ─► receipts (read) ─► receiving (applied, once, in
 8. `auditing/` proves that nothing is lost, and forgets what is old.
 
 `values/`, `states.py`, `reasons.py`, `breakers.py`, `paces.py`, `retries.py`, `text.py`, `provider_text.py` and
-`planning/` are pure; SQL lives in `store/`; `app.py` wires it all. Start reading in `intake/intake.py`, then
-`delivering/lane.py`.
+`planning/` are pure; SQL lives in `store/`; `ways.py` makes the chains of providers that the settings name,
+`app.py` wires it all. Start reading in `intake/intake.py`, then `delivering/lane.py`.
 """

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from random import Random
@@ -12,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -36,10 +34,8 @@ from tocsin_dispatcher.auditing.audit import Audit
 from tocsin_dispatcher.auditing.gauges import REFRESH, Gauges
 from tocsin_dispatcher.auditing.profiles import ProfileAudit
 from tocsin_dispatcher.auditing.retention import Retention
-from tocsin_dispatcher.channels.email import Email
 from tocsin_dispatcher.channels.in_app import InApp
 from tocsin_dispatcher.channels.push import Push
-from tocsin_dispatcher.channels.sms import Sms
 from tocsin_dispatcher.channels.webhook import WebhookMedium
 from tocsin_dispatcher.delivering.batch import Batches
 from tocsin_dispatcher.delivering.breaker_board import REFRESH as BREAKERS_REFRESH
@@ -49,7 +45,7 @@ from tocsin_dispatcher.delivering.lane import Lane
 from tocsin_dispatcher.delivering.look_ups import LookUps
 from tocsin_dispatcher.delivering.recorder import Recorder
 from tocsin_dispatcher.delivering.shares import Shares
-from tocsin_dispatcher.delivering.way import MediumWay, OwnAddressWay, Way
+from tocsin_dispatcher.delivering.way import OwnAddressWay, Way
 from tocsin_dispatcher.destinations.browsers import Browsers
 from tocsin_dispatcher.destinations.endpoints import Endpoints
 from tocsin_dispatcher.destinations.reading import ReadEndpoints, browsers_of
@@ -71,16 +67,7 @@ from tocsin_dispatcher.doors.webhook_events import created_event, tried_event
 from tocsin_dispatcher.intake.dead_letters import DeadLetters
 from tocsin_dispatcher.intake.intake import Intake
 from tocsin_dispatcher.intake.profiles import Profiles
-from tocsin_dispatcher.providers.http import HttpClient, http_client, http_client_for_strangers
-from tocsin_dispatcher.providers.mailbox import Mailbox
-from tocsin_dispatcher.providers.provider import LookUp, Provider
-from tocsin_dispatcher.providers.sendgrid import SendGrid, SendGridAccount
-from tocsin_dispatcher.providers.smtp import Smtp
-from tocsin_dispatcher.providers.smtp_connections import Server, smtp_connections
-from tocsin_dispatcher.providers.smtp_mail import Sender
-from tocsin_dispatcher.providers.twilio import Twilio, TwilioAccount
-from tocsin_dispatcher.providers.twilio_look_up import TwilioLookUp
-from tocsin_dispatcher.providers.vapid import Vapid
+from tocsin_dispatcher.providers.http import http_client, http_client_for_strangers
 from tocsin_dispatcher.providers.webhook import Webhook
 from tocsin_dispatcher.providers.webpush import NotSetUp, WebPush
 from tocsin_dispatcher.receiving.applying import Applier
@@ -88,8 +75,6 @@ from tocsin_dispatcher.receiving.callbacks import Callbacks
 from tocsin_dispatcher.rendering.renderer import Renderer
 from tocsin_dispatcher.settings import DispatcherSettings
 from tocsin_dispatcher.store import tables
-from tocsin_dispatcher.store.database import in_transaction
-from tocsin_dispatcher.store.mailbox import keep
 from tocsin_dispatcher.store.recipients import Defaults
 from tocsin_dispatcher.templating.active import ActiveTemplates
 from tocsin_dispatcher.templating.checking import Checks
@@ -99,22 +84,18 @@ from tocsin_dispatcher.templating.trials import Trials
 from tocsin_dispatcher.templating.versions import Versions
 from tocsin_dispatcher.templating.way import WordedWay
 from tocsin_dispatcher.templating.wording import Wording
-from tocsin_dispatcher.templating.words import EmailWords, PushWords, SmsWords
+from tocsin_dispatcher.templating.words import PushWords
 from tocsin_dispatcher.timeline.telling import in_english
 from tocsin_dispatcher.unsubscribe import UnsubscribeLinks
 from tocsin_dispatcher.values import (
-    Attempt,
     Channel,
-    EmailMessage,
     GateRules,
-    MailboxEntry,
-    SmsMessage,
     WorkClass,
 )
 from tocsin_dispatcher.verifying.codes import Codes
 from tocsin_dispatcher.verifying.limits import Limits
 from tocsin_dispatcher.verifying.verifications import Verifications
-from tocsin_dispatcher.verifying.way import CodedWay
+from tocsin_dispatcher.ways import email_and_sms, local_mailbox, smtp_server, vapid_of
 from tocsin_kit.activity import Activity
 from tocsin_kit.clock import Clock
 from tocsin_kit.http.admin import AdminServer
@@ -186,13 +167,13 @@ async def dispatcher(
         http_client(call_limit, tracer) as http,
         http_client_for_strangers(call_limit, tracer, local) as push_http,
         http_client_for_strangers(call_limit, tracer, local) as webhook_http,
-        _smtp(settings, call_limit, tracer) as smtp,
+        smtp_server(settings, call_limit, tracer) as smtp,
     ):
-        vapid = _vapid(settings)
+        vapid = vapid_of(settings)
         webpush = None if vapid is None else WebPush(vapid, push_http, random)
         webhooks = Webhook(webhook_http)
         ways: list[Way] = [
-            *_ways(settings, http, smtp, renderer, links, _mailbox(engine, clock, ids), wording, codes),
+            *email_and_sms(settings, http, smtp, renderer, links, local_mailbox(engine, clock, ids), wording, codes),
             WordedWay(
                 OwnAddressWay(Channel.PUSH, Push(renderer, seals), webpush or NotSetUp(), browsers_of),
                 PushWords(wording, seals),
@@ -347,83 +328,6 @@ def _served(servicer: object, name: str, messages: ModuleType, services: ModuleT
     """The servicer of a service that two generated modules describe."""
     add = getattr(services, f"add_{name}Servicer_to_server")
     return Registration(servicer, add, messages.DESCRIPTOR.services_by_name[name])
-
-
-def _ways(
-    settings: DispatcherSettings,
-    http: HttpClient,
-    smtp: Smtp | None,
-    renderer: Renderer,
-    links: UnsubscribeLinks,
-    mailbox: Mailbox,
-    wording: Wording,
-    codes: Codes,
-) -> Sequence[Way]:
-    """The channels with a worker: medium, providers in order. A new provider is a line here."""
-    email: dict[str, Provider[EmailMessage]] = {"mailbox": mailbox}
-    if settings.sendgrid_api_key is not None:
-        account = SendGridAccount(
-            settings.sendgrid_api_key.get_secret_value(),
-            settings.sendgrid_from_email,
-            settings.sendgrid_from_name,
-            settings.sendgrid_base_url,
-        )
-        email["sendgrid"] = SendGrid(account, http)
-    if smtp is not None:
-        email["smtp"] = smtp
-    sms: Provider[SmsMessage] = mailbox
-    look_up: LookUp | None = None
-    if settings.twilio_account_sid and settings.twilio_auth_token is not None:
-        twilio = TwilioAccount(
-            settings.twilio_account_sid,
-            settings.twilio_auth_token.get_secret_value(),
-            settings.twilio_from_number,
-            settings.twilio_messaging_service_sid,
-            settings.twilio_base_url,
-            settings.public_url,
-        )
-        sms, look_up = Twilio(twilio, http), TwilioLookUp(twilio, http)
-    chain = [email[name] for name in settings.email_chain if name in email] or [mailbox]
-    by_email, by_sms = Email(renderer, links), Sms(renderer)
-    worded: Sequence[Way] = (
-        WordedWay(MediumWay(Channel.EMAIL, by_email, chain, lambda _: None), EmailWords(wording, by_email)),
-        WordedWay(
-            MediumWay(Channel.SMS, by_sms, [sms], lambda message: message.size, look_up), SmsWords(wording, by_sms)
-        ),
-    )
-    return [CodedWay(way, codes) for way in worded]
-
-
-@asynccontextmanager
-async def _smtp(settings: DispatcherSettings, limit: timedelta, tracer: Tracer) -> AsyncIterator[Smtp | None]:
-    """The SMTP server that is set up, if one is."""
-    if not settings.smtp_host:
-        yield None
-        return
-    sender = Sender(settings.sendgrid_from_email, settings.sendgrid_from_name)
-    server = Server(
-        settings.smtp_host,
-        settings.smtp_port,
-        settings.smtp_security,
-        settings.smtp_username,
-        settings.smtp_password.get_secret_value(),
-        sender.domain,
-        settings.smtp_connections,
-    )
-    async with smtp_connections(server, limit, ssl.create_default_context()) as connections:
-        yield Smtp(server, sender, connections, tracer)
-
-
-def _vapid(settings: DispatcherSettings) -> Vapid | None:
-    key = settings.vapid_private_key
-    return None if key is None else Vapid(key, settings.vapid_subject)
-
-
-def _mailbox(engine: AsyncEngine, clock: Clock, ids: Ids) -> Mailbox:
-    async def stored(entry: MailboxEntry, attempt: Attempt) -> None:
-        await in_transaction(engine, lambda connection: keep(connection, ids.uuid7(), entry, attempt, clock.now()))
-
-    return Mailbox(stored)
 
 
 async def _database(engine: AsyncEngine) -> str | None:
