@@ -40,7 +40,8 @@ from tocsin_dispatcher.channels.webhook import WebhookMedium
 from tocsin_dispatcher.delivering.batch import Batches
 from tocsin_dispatcher.delivering.breaker_board import REFRESH as BREAKERS_REFRESH
 from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
-from tocsin_dispatcher.delivering.gatekeeper import Gatekeeper, Rules
+from tocsin_dispatcher.delivering.candidates import Rules
+from tocsin_dispatcher.delivering.gatekeeper import Gatekeeper
 from tocsin_dispatcher.delivering.lane import Lane
 from tocsin_dispatcher.delivering.look_ups import LookUps
 from tocsin_dispatcher.delivering.recorder import Recorder
@@ -213,7 +214,7 @@ async def dispatcher(
                 after=lane.done,
                 chain=way.chain,
             )
-            gatekeeper = Gatekeeper(engine, way, board, announcer, clock, measured, rules)
+            gatekeeper = Gatekeeper(engine, way, board, announcer, clock, ids, measured, rules)
             look_ups = LookUps(engine, way, defaults, call_limit, rules.lease)
             batches = Batches(look_ups, way, gatekeeper, recorder, board, evaluator.recheck, clock, lane.done)
             lane.uses(batches, recorder)

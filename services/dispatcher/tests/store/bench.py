@@ -23,7 +23,8 @@ from tocsin_dispatcher.announcing import Announcer
 from tocsin_dispatcher.breakers import BreakerKey
 from tocsin_dispatcher.delivering.batch import Batches
 from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
-from tocsin_dispatcher.delivering.gatekeeper import Gatekeeper, Rules
+from tocsin_dispatcher.delivering.candidates import Rules
+from tocsin_dispatcher.delivering.gatekeeper import Gatekeeper
 from tocsin_dispatcher.delivering.lane import Lane
 from tocsin_dispatcher.delivering.look_ups import LookUps
 from tocsin_dispatcher.delivering.recorder import Recorder
@@ -82,6 +83,7 @@ class ScriptedWay:
     answers: list[Outcome] = field(default_factory=list)
     found: list[Outcome] = field(default_factory=list)
     calls: list[tuple[BreakerKey, Attempt]] = field(default_factory=list)
+    brought: list[Notification] = field(default_factory=list)
     block: asyncio.Event | None = None
     look_up: Any = None
     begun: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -100,6 +102,7 @@ class ScriptedWay:
         self, key: BreakerKey, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
     ) -> Sent:
         self.calls.append((key, attempt))
+        self.brought.append(notification)
         self.begun.release()
         if self.block is not None:
             await self.block.wait()
@@ -288,7 +291,7 @@ def make_bench(
         after=lane.done,
         chain=way.chain,
     )
-    gatekeeper = Gatekeeper(engine, way, board, announcer, clock, metrics, rules)
+    gatekeeper = Gatekeeper(engine, way, board, announcer, clock, ids, metrics, rules)
     look_ups = LookUps(engine, way, defaults, timedelta(seconds=10), lease)
     batches = Batches(look_ups, way, gatekeeper, recorder, board, recheck, clock, lane.done)
     lane.uses(batches, recorder)

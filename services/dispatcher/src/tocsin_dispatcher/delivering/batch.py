@@ -77,14 +77,17 @@ class Batches:
         self._done([one.delivery for one in claims if (one.key, one.delivery.attempt) in in_hand])
 
     async def _leave_if_true(self, claims: Sequence[Claimed]) -> Sequence[Call]:
-        firings = [(claimed.delivery.partner_id, claimed.notification.id) for claimed in claims]
+        asked = [one for claimed in claims for one in (claimed.members or [claimed])]
+        firings = [(one.delivery.partner_id, one.notification.id) for one in asked]
         return await self._leave(claims, await self._recheck(firings))
 
     async def _leave(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Call]:
         await self._board.refresh()
         admitted = await self._gatekeeper.admit(claims, standings)
-        leaving = {one.claimed.key for one in admitted}
-        self._done([claimed.delivery for claimed in claims if claimed.key not in leaving])
+        in_hand = {one.claimed.key for one in admitted}
+        # a digest that was formed now has the slot of its first member
+        in_hand |= {one.claimed.members[0].key for one in admitted if one.claimed.members}
+        self._done([claimed.delivery for claimed in claims if claimed.key not in in_hand])
         return [_call(self._send, one) for one in admitted]
 
     async def _look_up(self, claims: Sequence[Claimed]) -> Sequence[Call]:

@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from tocsin_dispatcher.delivering.batch import Batches, Piece
+from tocsin_dispatcher.delivering.digesting import whole_digests
 from tocsin_dispatcher.delivering.recorder import Recorder
 from tocsin_dispatcher.delivering.shares import Shares
 from tocsin_dispatcher.store.claims import Claimed, claim, due_by_class, give_back, last_served
@@ -35,8 +36,8 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """For the class realtime."""
-        return self.total - self.used
+        """For the class realtime; what a digest brings along may be more than there is room for."""
+        return max(0, self.total - self.used)
 
     @property
     def free_for_others(self) -> int:
@@ -140,7 +141,8 @@ class Lane:
         async def work(connection: Connection) -> list[Claimed]:
             now = self._clock.now()
             leased_until = now + self._lease
-            return await claim(connection, self._channel, classes, slots, now, leased_until, after, self._rooms())
+            claims = await claim(connection, self._channel, classes, slots, now, leased_until, after, self._rooms())
+            return await whole_digests(connection, self._channel, claims, now, leased_until)
 
         claims = await in_transaction(self._engine, work)
         self._last_served[realtime] = last_served(claims, after)

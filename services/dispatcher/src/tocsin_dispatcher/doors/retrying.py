@@ -46,7 +46,7 @@ class RetryRpcs:
             await lock_inboxes(connection, [UserKey(key.partner_id, found[0].user_id)])
             retried = await store.retry_delivery(connection, key, now, now + _NEW_LIFE)
             if retried is None:
-                raise state_conflict("only a failed or expired delivery can be tried again, and no code")
+                raise state_conflict("only a failed or expired delivery can be tried again, no code and no digest")
             await store.note(connection, self.ids.uuid7(), now, subject, "retry_delivery", key.partner_id, str(key.id))
             return retried
 

@@ -29,6 +29,15 @@ GATE: tuple[Stage, ...] = (
 )
 """The stages in order; the first that does not proceed decides."""
 
+BEFORE_A_DIGEST: tuple[Stage, ...] = tuple(stage for stage in GATE if stage is not rate_limits)
+"""What a message must pass to leave together with others: the digest takes one token for all."""
+
+OF_A_MEMBER: tuple[Stage, ...] = (alert, expiry, preferences)
+"""Whether a digest that is tried once more may still tell it."""
+
+OF_A_DIGEST: tuple[Stage, ...] = (destination, expiry, suppression, quiet_hours, rate_limits)
+"""The stages for a digest itself: what it tells has passed its own."""
+
 OF_NO_ALERT: tuple[Stage, ...] = (destination, expiry, suppression)
 """The stages for a template that is tried, and for a code: nothing has happened that a person could want to hear of, or
 not now. Who sent STOP gets no code either."""
@@ -37,7 +46,23 @@ _OF_NO_ALERT = frozenset({Purpose.TEST, Purpose.VERIFICATION})
 
 def gate(case: GateCase) -> GateVerdict:
     """What becomes of the delivery now. Pure: the same case has the same verdict."""
-    for stage in OF_NO_ALERT if case.delivery.purpose in _OF_NO_ALERT else GATE:
+    if case.delivery.purpose is Purpose.DIGEST:
+        return _first_verdict(OF_A_DIGEST, case)
+    return _first_verdict(OF_NO_ALERT if case.delivery.purpose in _OF_NO_ALERT else GATE, case)
+
+
+def gate_before_a_digest(case: GateCase) -> GateVerdict:
+    """Whether the delivery may leave now, but for the limits: a digest is counted as one."""
+    return _first_verdict(BEFORE_A_DIGEST, case)
+
+
+def gate_member(case: GateCase) -> GateVerdict:
+    """Whether a digest tells this member still."""
+    return _first_verdict(OF_A_MEMBER, case)
+
+
+def _first_verdict(stages: tuple[Stage, ...], case: GateCase) -> GateVerdict:
+    for stage in stages:
         verdict = stage(case)
         if not isinstance(verdict, Proceed):
             return verdict

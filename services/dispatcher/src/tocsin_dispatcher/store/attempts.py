@@ -129,7 +129,8 @@ _SET_ASIDE = statement(
 WITH put AS (
   UPDATE deliveries d
      SET status = x.status, reason = x.reason, due_at = x.due_at, expires_at = coalesce(x.expires_at, d.expires_at),
-         merged_into = x.merged_into, fact_key = coalesce(x.fact_key, d.fact_key), leased_until = NULL,
+         merged_into = coalesce(x.merged_into, d.merged_into), fact_key = coalesce(x.fact_key, d.fact_key),
+         leased_until = NULL,
          failed_at = CASE WHEN x.status = 'expired' THEN :now ELSE d.failed_at END
     FROM {_ASIDE}
    WHERE d.partner_id = x.partner_id AND d.id = x.id AND d.leased_until = x.leased_until

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
+
+from sqlalchemy import Row
 
 from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.store.database import Connection
@@ -18,7 +21,7 @@ from tocsin_dispatcher.store.rows import (
     told_by,
 )
 from tocsin_dispatcher.store.statement import BIG, INSTANT, SMALL, TEXT, UUID_, Parameter, RowSet, statement
-from tocsin_dispatcher.store.tables import WAITING
+from tocsin_dispatcher.store.tables import WAITING, held_together
 from tocsin_dispatcher.values import Channel, Delivery, Notification, WorkClass
 
 
@@ -34,6 +37,8 @@ class Claimed:
     leased_until: datetime
     possible_duplicate: bool
     """An earlier attempt may have been taken: the next one is marked."""
+    members: tuple[Claimed, ...] = ()
+    """Of a digest: what it tells."""
 
     @property
     def key(self) -> DeliveryKey:
@@ -47,6 +52,42 @@ SLOTS_OF_ONE = 4
 #: So many rows are looked at for each that is claimed: partners who have less than their share leave room to others.
 _LOOK_AHEAD = 4
 
+#: Of held messages that leave together the first one is claimed, and it brings the others (`store.digests`): what two
+#: replicas had in part would leave as two digests.
+_FIRST_OF_ITS_DIGEST = f"""({held_together("d.")}) IS NOT TRUE OR NOT EXISTS (
+                 SELECT 1 FROM deliveries e
+                  WHERE e.partner_id = d.partner_id AND e.user_id = d.user_id AND e.channel = d.channel
+                    AND e.destination_id IS NOT DISTINCT FROM d.destination_id AND {held_together("e.")}
+                    AND e.due_at <= :now AND (e.due_at, e.id) < (d.due_at, d.id))"""  # noqa: S608 - constants of our own
+
+# The locking SELECT repeats the condition, which PostgreSQL checks again on the newest row version (what waits no
+# longer has no due time), as IS TRUE, lest an index offers all that is due. A held delivery that is due becomes
+# pending: its release.
+CLAIM_CHOSEN = f"""locked AS (
+  SELECT d.partner_id, d.id, d.status, d.due_at
+    FROM deliveries d JOIN chosen c ON c.partner_id = d.partner_id AND c.id = d.id
+   WHERE (d.due_at <= :now) IS TRUE
+     AND (d.notification_id IS NOT NULL OR d.purpose IN ('test', 'verification', 'digest'))
+   ORDER BY d.partner_id, d.id
+     FOR NO KEY UPDATE OF d SKIP LOCKED
+), claimed AS (
+  UPDATE deliveries d
+     SET leased_until = :leased_until, due_at = :leased_until,
+         status = CASE WHEN d.status = 'held' THEN 'pending' ELSE d.status END
+    FROM locked l
+   WHERE d.partner_id = l.partner_id AND d.id = l.id
+  RETURNING d.*, l.status AS status_before, l.due_at AS due_before
+)
+SELECT {DELIVERY_COLUMNS}, d.status_before, d.due_before, {NOTIFICATION_COLUMNS}, {TRIAL_COLUMNS}, {CODE_COLUMNS}
+  FROM claimed d
+  LEFT JOIN notifications n ON n.partner_id = d.partner_id AND n.id = d.notification_id
+  LEFT JOIN template_trials t ON d.purpose = 'test' AND t.partner_id = d.partner_id AND t.delivery_id = d.id
+  LEFT JOIN verifications v ON d.purpose = 'verification' AND v.partner_id = d.partner_id AND v.user_id = d.user_id
+        AND v.channel = d.channel AND v.delivery_id = d.id
+"""  # noqa: S608 - constants of our own
+"""Claims what the common table expression `chosen` names (partner_id, id), with the parameters now and
+leased_until; `claimed_rows` reads what it answers."""
+
 _WANTED = RowSet("w", lane=TEXT)
 _ROOMS = RowSet("r", destination_id=UUID_, room=SMALL)
 
@@ -54,9 +95,7 @@ _ROOMS = RowSet("r", destination_id=UUID_, room=SMALL)
 # Index deliveries_due_by_partner: from each class and partner to the next one's earliest row (whatever its backlog),
 # then the first due rows of each that has some. Among these classes and partners take turns, so that none has more than
 # its share of a round. A range of one partner, ordered by it, is what no other index serves: by deliveries_due the
-# first rows of a small partner would be looked for among all of a large one. Then primary keys in order; the locking
-# SELECT repeats the condition, which PostgreSQL checks again on the newest row version (what waits no longer has no due
-# time), as IS TRUE, lest an index offers all that is due. A held delivery that is due becomes pending: its release.
+# first rows of a small partner would be looked for among all of a large one. Then primary keys in order.
 def _claim_sql(columns: str = "", admitted: str = "", shared: str = "") -> str:
     return f"""
 WITH RECURSIVE waiting AS (
@@ -83,31 +122,12 @@ WITH RECURSIVE waiting AS (
          SELECT d.partner_id, d.id, d.due_at, d.destination_id FROM deliveries d
           WHERE d.channel = :channel AND d.class = due.lane AND d.due_at <= :now AND {WAITING}
             AND d.partner_id BETWEEN due.partner_id AND due.partner_id{admitted}
+            AND ({_FIRST_OF_ITS_DIGEST})
           ORDER BY d.partner_id, d.due_at
           LIMIT greatest(1, :slots * {_LOOK_AHEAD} / (SELECT count(*) FROM due))) c
 ), chosen AS (
   SELECT partner_id, id FROM looked_at{shared} ORDER BY turn, partner_id <= :after, partner_id, due_at LIMIT :slots
-), locked AS (
-  SELECT d.partner_id, d.id, d.status, d.due_at
-    FROM deliveries d JOIN chosen c ON c.partner_id = d.partner_id AND c.id = d.id
-   WHERE (d.due_at <= :now) IS TRUE AND (d.notification_id IS NOT NULL OR d.purpose IN ('test', 'verification'))
-   ORDER BY d.partner_id, d.id
-     FOR NO KEY UPDATE OF d SKIP LOCKED
-), claimed AS (
-  UPDATE deliveries d
-     SET leased_until = :leased_until, due_at = :leased_until,
-         status = CASE WHEN d.status = 'held' THEN 'pending' ELSE d.status END
-    FROM locked l
-   WHERE d.partner_id = l.partner_id AND d.id = l.id
-  RETURNING d.*, l.status AS status_before, l.due_at AS due_before
-)
-SELECT {DELIVERY_COLUMNS}, d.status_before, d.due_before, {NOTIFICATION_COLUMNS}, {TRIAL_COLUMNS}, {CODE_COLUMNS}
-  FROM claimed d
-  LEFT JOIN notifications n ON n.partner_id = d.partner_id AND n.id = d.notification_id
-  LEFT JOIN template_trials t ON d.purpose = 'test' AND t.partner_id = d.partner_id AND t.delivery_id = d.id
-  LEFT JOIN verifications v ON d.purpose = 'verification' AND v.partner_id = d.partner_id AND v.user_id = d.user_id
-        AND v.channel = d.channel AND v.delivery_id = d.id
-"""  # noqa: S608 - constants of our own
+), {CLAIM_CHOSEN}"""  # noqa: S608 - constants of our own
 
 
 _CLAIM_PARAMETERS: Mapping[str, Parameter] = {
@@ -198,6 +218,11 @@ async def claim(
         rows = await connection.execute(_CLAIM, parameters)
     else:
         rows = await connection.execute(_CLAIM_SHARED, {**parameters, **_ROOMS.filled(rooms.items())})
+    return claimed_rows(rows, leased_until)
+
+
+def claimed_rows(rows: Iterable[Row[Any]], leased_until: datetime) -> list[Claimed]:
+    """What `CLAIM_CHOSEN` claimed."""
     return [
         Claimed(
             delivery_of(row, row.status_before, row.due_before),

@@ -130,7 +130,7 @@ _ATTEMPTS = statement(
 )
 
 # Primary key. Should another delivery tell its fact by now, this one gives up the key, and the gate looks at that one.
-# A code that nobody got is too old by now: another is asked for.
+# A code that nobody got is too old by now: another is asked for. What a digest told was taken up again when it ended.
 _RETRY = statement(
     f"""
 WITH retried AS (
@@ -145,7 +145,7 @@ WITH retried AS (
                 AND o.fact_key = d.fact_key AND o.fact_key IS NOT NULL AND o.id <> d.id
                 AND o.status NOT IN ('suppressed', 'merged', 'expired', 'failed')) THEN NULL ELSE d.fact_key END
    WHERE d.partner_id = :partner_id AND d.id = :id AND d.status IN ('failed', 'expired')
-     AND d.purpose <> 'verification'
+     AND d.purpose NOT IN ('verification', 'digest')
   RETURNING d.*, 'retried' AS happening, CAST(NULL AS timestamptz) AS until, CAST(NULL AS uuid) AS joined_id
 ), noted AS (
   {noting("retried")}
@@ -163,7 +163,7 @@ _ENDED_BADLY = statement(
     """
 SELECT d.partner_id, d.id, d.user_id FROM deliveries d
  WHERE d.status IN ('failed', 'expired') AND d.failed_at >= :since AND d.failed_at < :until
-   AND d.purpose <> 'verification'
+   AND d.purpose NOT IN ('verification', 'digest')
    AND (CAST(:partner_id AS bigint) IS NULL OR d.partner_id = :partner_id)
    AND (CAST(:channel AS text) IS NULL OR d.channel = :channel)
    AND (CAST(:status AS text) IS NULL OR d.status = :status)
@@ -225,8 +225,8 @@ async def get_delivery(connection: Connection, key: DeliveryKey) -> tuple[Stored
 async def retry_delivery(
     connection: Connection, key: DeliveryKey, now: datetime, expires_at: datetime
 ) -> StoredDelivery | None:
-    """Make a failed or expired delivery due again; None when it is neither, or brings a code. Expired ones get
-    `expires_at`. Its user's inbox is locked."""
+    """Make a failed or expired delivery due again; None when it is neither, or brings a code or a digest. Expired ones
+    get `expires_at`. Its user's inbox is locked."""
     values = {**key._asdict(), "now": now, "expires_at": expires_at}
     row = (await connection.execute(_RETRY, values)).one_or_none()
     return None if row is None else delivery_of_row(row)

@@ -110,6 +110,17 @@ SELECT count(*) FROM deliveries m JOIN deliveries t ON t.partner_id = m.partner_
     since=INSTANT,
 )
 
+# Index deliveries_created, then deliveries_merged: a digest that tells nothing.
+_HOLLOW = statement(
+    """
+SELECT count(*) FROM deliveries d
+ WHERE d.created_at >= :since AND d.purpose = 'digest' AND d.status NOT IN ('suppressed', 'expired', 'failed')
+   AND NOT EXISTS (SELECT 1 FROM deliveries m
+                    WHERE m.partner_id = d.partner_id AND m.merged_into = d.id AND m.status = 'merged')
+""",
+    since=INSTANT,
+)
+
 # Index deliveries_due.
 _WAITING_BY_CHANNEL = statement(
     f"""
@@ -148,7 +159,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What must be nought: planned deliveries that are not there, lost and overdue ones, orphans."""
+    """What must be nought: planned deliveries that are not there, lost and overdue ones, and orphans: merged ones whose
+    message ended untold, and digests that tell nothing."""
 
     unplanned: int
     lost: int
@@ -203,7 +215,8 @@ async def books(connection: Connection, since: datetime, now: datetime, patience
     unplanned = await connection.scalar(_UNPLANNED, {"since": since, "until": now})
     late = (await connection.execute(_LATE, {"before": now - patience})).one()
     orphans = await connection.scalar(_ORPHANS, {"since": since})
-    return Books(unplanned or 0, late.lost, late.overdue, orphans or 0)
+    hollow = await connection.scalar(_HOLLOW, {"since": since})
+    return Books(unplanned or 0, late.lost, late.overdue, (orphans or 0) + (hollow or 0))
 
 
 async def late_deliveries(connection: Connection, before: datetime) -> int:

@@ -29,7 +29,7 @@ from tocsin_dispatcher.values.context_json import context_from_json
 DELIVERY_COLUMNS = """d.partner_id, d.id, d.purpose, d.notification_id, d.user_id, d.channel, d.destination_id,
        d.destination, d.class, d.status, d.reason, d.due_at, d.attempt, d.failures, d.expires_at, d.fact_key,
        d.created_at, d.provider, d.provider_id, d.token_taken, d.repeated_after_unknown, d.possible_duplicate,
-       d.leased_until, d.segments, d.traceparent, d.tracestate"""
+       d.leased_until, d.segments, d.merged_into, d.traceparent, d.tracestate"""
 
 #: The columns of its notification `n` that `notification_of` reads beside them.
 NOTIFICATION_COLUMNS = """n.alert_id, n.kind, n.critical, n.daily_digest, n.metadata, n.fired_at, n.title, n.message,
@@ -72,6 +72,7 @@ def delivery_of(row: Row[Any], status: str | None = None, due_at: datetime | Non
         token_taken=row.token_taken,
         repeated_after_unknown=row.repeated_after_unknown,
         segments=row.segments,
+        merged_into=row.merged_into,
         traceparent=row.traceparent,
         tracestate=row.tracestate,
     )
@@ -98,9 +99,12 @@ def notification_of(row: Row[Any]) -> Notification:
 
 
 def told_by(row: Row[Any]) -> Notification:
-    """What the delivery in a row brings: a notification, or, where nothing has happened, a trial or a code."""
+    """What the delivery in a row brings: a notification, or, where nothing has happened, a trial or a code. A digest
+    brings what its members do, which are read apart."""
     if row.notification_id is not None:
         return notification_of(row)
+    if row.purpose == Purpose.DIGEST:
+        return _of_no_firing(row)
     return verification_of(row) if row.purpose == Purpose.VERIFICATION else trial_of(row)
 
 

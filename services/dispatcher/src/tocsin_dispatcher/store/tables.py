@@ -43,6 +43,17 @@ WAITING = "status IN ('pending', 'held', 'retrying', 'unknown', 'sending')"
 #: States in which a delivery keeps its fact to itself: another message about it would be the second.
 HOLDS_FACT = "fact_key IS NOT NULL AND status NOT IN ('suppressed', 'merged', 'expired', 'failed')"
 
+
+def held_together(row: str = "") -> str:
+    """What a delivery must be to leave as one with others of its person and channel that come due when it does
+    (`planning.digests.waits_together`); `row` is its alias with a dot. It keeps the reason while a worker has it."""
+    reasons = "'daily_digest', 'quiet_hours', 'rate_limited', 'flood'"
+    return (
+        f"{row}purpose = 'alert' AND {row}attempt = 0 AND {row}merged_into IS NULL"
+        f" AND {row}status IN ('held', 'pending') AND {row}reason IN ({reasons})"
+    )
+
+
 contacts = Table(
     "contacts",
     metadata,
@@ -216,6 +227,14 @@ deliveries = Table(
     Index("deliveries_ended_badly", "failed_at", postgresql_where=text("status IN ('failed', 'expired')")),
     Index("deliveries_of_user", "partner_id", "user_id", text("created_at DESC"), text("id DESC")),
     Index("deliveries_merged", "partner_id", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+    Index(
+        "deliveries_held_together",
+        "partner_id",
+        "user_id",
+        "channel",
+        "due_at",
+        postgresql_where=text(held_together()),
+    ),
     Index(
         "deliveries_awaiting_profile",
         "partner_id",

@@ -79,6 +79,8 @@ class Delivery:
     """Whether its one repeat after an unknown outcome has been used."""
     segments: int | None = None
     """Of an SMS, from its first attempt on that was taken or that nobody answered for."""
+    merged_into: UUID | None = None
+    """The delivery whose fate it follows while it is merged; and the digest it was in, once that has ended untold."""
     traceparent: str | None = None
     tracestate: str | None = None
 
