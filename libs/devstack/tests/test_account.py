@@ -239,6 +239,7 @@ def test_what_was_held_before_is_told_on_the_day_it_goes_out_or_ends_otherwise(s
         _delivered("sms", "sent", None, None, evening_before, morning),
         _delivered("email", "suppressed", "no_longer_true", None, evening_before, None),
         _delivered("push", "expired", "expired", None, evening_before, None),
+        replace(_delivered("email", "merged", "merged", None, evening_before, morning), in_digest=True),
         _delivered("webhook", "held", "breaker_open", NOON, evening_before, None),
         fired_at=evening_before,
     )
@@ -246,6 +247,7 @@ def test_what_was_held_before_is_told_on_the_day_it_goes_out_or_ends_otherwise(s
         "  08:00 to Account owner, waiting until then: Large transaction: sms sent 08:00",
         "  to Account owner, no longer waiting: Large transaction: email suppressed (no_longer_true)",
         "  to Account owner, no longer waiting: Large transaction: push expired (expired)",
+        "  08:00 to Account owner, waiting until then: Large transaction: email in a digest 08:00",
     ], "and what still waits was told before"
 
 

@@ -34,6 +34,8 @@ class Delivered:
     due_at: datetime | None
     created_at: datetime
     sent_at: datetime | None
+    """Of one that was put into a digest, when the digest left."""
+    in_digest: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,14 @@ class Books:
 _TOLD = """
     -- the notifications made in [$1, $2) with all deliveries; of those made before, what was sent in it and those of $3
     SELECT n.id, n.user_id, n.kind, n.alert_name, n.title, n.message, n.metadata, n.fired_at,
-           d.id AS delivery_id, d.channel, d.status, d.reason, d.due_at, d.created_at, d.sent_at
+           d.id AS delivery_id, d.channel, d.status, d.reason, d.due_at, d.created_at,
+           coalesce(d.sent_at, t.sent_at) AS sent_at, t.id IS NOT NULL AS in_digest
     FROM notifications n LEFT JOIN deliveries d ON d.partner_id = n.partner_id AND d.notification_id = n.id
+    LEFT JOIN deliveries t ON d.status = 'merged' AND t.partner_id = d.partner_id AND t.id = d.merged_into
+                          AND t.purpose = 'digest'
     WHERE n.created_at >= $1 AND n.created_at < $2
-       OR (d.sent_at >= $1 AND d.sent_at < $2 OR d.id = ANY($3)) AND n.created_at < $1
+       OR (coalesce(d.sent_at, t.sent_at) >= $1 AND coalesce(d.sent_at, t.sent_at) < $2 OR d.id = ANY($3))
+          AND n.created_at < $1
     ORDER BY n.fired_at, n.id, d.channel
 """
 _FIRINGS = "SELECT id, kind FROM firings WHERE fired_at >= $1 AND fired_at < $2"
@@ -154,6 +160,7 @@ def _delivered(row: asyncpg.Record) -> Delivered:
         due_at=row["due_at"],
         created_at=row["created_at"],
         sent_at=row["sent_at"],
+        in_digest=row["in_digest"],
     )
 
 

@@ -92,13 +92,14 @@ def _clock(instant: datetime, zone: ZoneInfo) -> str:
 
 
 def _delivery(delivery: Delivered, zone: ZoneInfo) -> Text:
-    """`email sent 12:00`, `sms held until 08:00 (quiet_hours)`, `sms suppressed (unverified)`."""
-    words = f"{delivery.channel} {delivery.status}"
+    """`email sent 12:00`, `email in a digest 08:00`, `sms held until 08:00 (quiet_hours)`, `sms suppressed
+    (unverified)`."""
+    words = f"{delivery.channel} {'in a digest' if delivery.in_digest else delivery.status}"
     if delivery.sent_at is not None and delivery.channel != "in_app":
         words += f" {_clock(delivery.sent_at, zone)}"
     elif delivery.due_at is not None:
         words += f" until {_clock(delivery.due_at, zone)}"
-    if delivery.reason is not None and delivery.sent_at is None:
+    if delivery.reason is not None and delivery.sent_at is None and not delivery.in_digest:
         words += f" ({delivery.reason})"
     return Text(words, style=_STYLES.get(delivery.status, ""))
 
