@@ -188,6 +188,18 @@ async def test_a_worker_that_dies_before_the_gate_leaves_what_belongs_together_t
     assert [len(_members(one)) for one in bench.way.brought] == [5]
 
 
+async def test_what_is_urgent_in_a_digest_waits_for_no_slot_of_what_is_not(benches: MakeBench) -> None:
+    bench = await benches()
+    await _sleeper(bench)
+    await _held(bench, 2, work_class=WorkClass.PERIODIC)
+    await _held(bench, 1, work_class=WorkClass.REALTIME)
+    async with bench.engine.begin() as connection:
+        lease = MORNING + timedelta(minutes=1)
+        assert await claim(connection, Channel.EMAIL, [WorkClass.PERIODIC], 50, MORNING, lease) == []
+        claims = await claim(connection, Channel.EMAIL, [WorkClass.REALTIME], 50, MORNING, lease)
+        assert len(await whole_digests(connection, Channel.EMAIL, claims, MORNING, lease)) == 3
+
+
 async def test_a_digest_that_fails_gives_its_members_back_and_they_go_alone(benches: MakeBench) -> None:
     bench = await benches(ScriptedWay(Channel.EMAIL, answers=[REFUSED]))
     await _sleeper(bench)

@@ -53,12 +53,13 @@ SLOTS_OF_ONE = 4
 _LOOK_AHEAD = 4
 
 #: Of held messages that leave together the first one is claimed, and it brings the others (`store.digests`): what two
-#: replicas had in part would leave as two digests.
+#: replicas had in part would leave as two digests. First of all one of the class realtime, which has slots of its own.
 _FIRST_OF_ITS_DIGEST = f"""({held_together("d.")}) IS NOT TRUE OR NOT EXISTS (
                  SELECT 1 FROM deliveries e
                   WHERE e.partner_id = d.partner_id AND e.user_id = d.user_id AND e.channel = d.channel
                     AND e.destination_id IS NOT DISTINCT FROM d.destination_id AND {held_together("e.")}
-                    AND e.due_at <= :now AND (e.due_at, e.id) < (d.due_at, d.id))"""  # noqa: S608 - constants of our own
+                    AND e.due_at <= :now
+                    AND (e.class <> 'realtime', e.due_at, e.id) < (d.class <> 'realtime', d.due_at, d.id))"""  # noqa: S608 - constants of our own
 
 # The locking SELECT repeats the condition, which PostgreSQL checks again on the newest row version (what waits no
 # longer has no due time), as IS TRUE, lest an index offers all that is due. A held delivery that is due becomes
