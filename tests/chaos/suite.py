@@ -1,10 +1,11 @@
 """The four services and the provider simulators as own processes on the real clock, as `make run` starts them."""
 
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.chaos.callers import Callers
 from tests.chaos.providers import Providers
 from tests.chaos.waiting import until
 from tocsin_devstack.contracts import provider_documents
-from tocsin_devstack.faults import Provider
+from tocsin_devstack.faults import Provider, Receiver
 from tocsin_devstack.nats import free_port
 from tocsin_devstack.processes import spawn, stop
 from tocsin_devstack.reading import Databases, reading
@@ -29,6 +30,7 @@ from tocsin_devstack.wiring import Secrets, Wiring, target_of
 from tocsin_kit.activity import Activity
 
 SERVICES = ("scheduler", "evaluator", "dispatcher", "gateway")
+SECOND_DISPATCHER = "dispatcher-2"
 #: How long a provider takes to answer, and then from one event of a message to the next.
 LATENCY, EVENT_STEP = timedelta(milliseconds=300), timedelta(seconds=1)
 #: Longer than a call's time limit of ten seconds, so that no living worker's delivery is taken for lost.
@@ -36,31 +38,41 @@ LEASE = timedelta(seconds=15)
 _ANSWER_LIMIT = aiohttp.ClientTimeout(total=12)
 
 
-class Processes:
-    """The processes, each on the same ports whenever it is started."""
+@dataclass(frozen=True)
+class Conditions:
+    """Under which the processes live. `dispatcher` are further settings of it; `lease` is longer than a call's time
+    limit, so that no living worker's delivery is taken for lost; with `smtp` e-mail may leave by it too."""
 
-    def __init__(self, folder: Path, urls: Mapping[str, str], nats_url: str) -> None:
+    lease: timedelta = LEASE
+    latency: timedelta = LATENCY
+    event_step: timedelta = EVENT_STEP
+    smtp: bool = False
+    dispatcher: Mapping[str, str] = field(default_factory=dict)
+
+
+class Processes:
+    """The processes, each on the same ports whenever it is started; a second dispatcher where one is asked for."""
+
+    def __init__(
+        self, folder: Path, urls: Mapping[str, str], nats_url: str, conditions: Conditions | None = None
+    ) -> None:
         self._folder = folder
+        self._conditions = conditions or Conditions()
         self.secrets = Secrets.by(Random(1))
-        self._ports = {service: free_port() for service in SERVICES}
-        self.admin_ports = {service: free_port() for service in SERVICES}
+        self._ports = {name: free_port() for name in (*SERVICES, SECOND_DISPATCHER)}
+        self.admin_ports = {name: free_port() for name in (*SERVICES, SECOND_DISPATCHER)}
         self._http_port = free_port()
         self.url = f"http://127.0.0.1:{self._http_port}"
-        simulated = SimulatorSettings(
-            sendgrid_port=free_port(),
-            sendgrid_api_key=self.secrets.sendgrid_api_key,
-            twilio_port=free_port(),
-            twilio_account_sid=self.secrets.twilio_account_sid,
-            twilio_auth_token=self.secrets.twilio_auth_token,
-            public_url=self.url,
-            contracts=provider_documents(),
-            latency=LATENCY,
-            callback_step=EVENT_STEP,
-        )
+        simulated = self._simulated()
         (folder / "simulators.json").write_text(simulated.model_dump_json())
         self.provider_urls = {
             Provider.SENDGRID: f"http://127.0.0.1:{simulated.sendgrid_port}",
             Provider.TWILIO: f"http://127.0.0.1:{simulated.twilio_port}",
+        }
+        self.receiver_urls = {
+            Receiver.WEBPUSH: f"http://127.0.0.1:{simulated.push_port}",
+            Receiver.WEBHOOK: f"http://127.0.0.1:{simulated.webhooks_port}",
+            Receiver.SMTP: f"http://127.0.0.1:{simulated.smtp_control_port}",
         }
         self._wiring = Wiring(
             secrets=self.secrets,
@@ -70,7 +82,9 @@ class Processes:
             sendgrid_url=self.provider_urls[Provider.SENDGRID],
             sendgrid_public_key=simulated.sendgrid(Activity()).public_key,
             twilio_url=self.provider_urls[Provider.TWILIO],
-            targets={service: target_of([port]) for service, port in self._ports.items()},
+            smtp_port=simulated.smtp_port if self._conditions.smtp else None,
+            local_endpoints=[f"127.0.0.1:{port}" for port in (simulated.push_port, simulated.webhooks_port)],
+            targets={service: target_of([self._ports[service]]) for service in SERVICES},
         )
         self._simulators = spawn(
             [sys.executable, "-m", "tocsin_devstack.simulators", folder / "simulators.json"],
@@ -80,25 +94,53 @@ class Processes:
         for service in SERVICES:
             self.start(service)
 
-    def start(self, service: str) -> None:
-        """A new process of the service."""
-        told = self._wiring.of(
-            service,
-            grpc_port=self._ports[service],
-            admin_port=self.admin_ports[service],
-            http_port=self._http_port,
-        )
-        lease = {"TOCSIN_LEASE_SECONDS": f"{LEASE.total_seconds():g}"}
-        self._services[service] = spawn(
-            [sys.executable, "-m", f"tocsin_{service}"],
-            log=self._folder / f"{service}.log",
-            environment={**_inherited(), **told, **lease},
+    def _simulated(self) -> SimulatorSettings:
+        return SimulatorSettings(
+            sendgrid_port=free_port(),
+            sendgrid_api_key=self.secrets.sendgrid_api_key,
+            twilio_port=free_port(),
+            twilio_account_sid=self.secrets.twilio_account_sid,
+            twilio_auth_token=self.secrets.twilio_auth_token,
+            push_port=free_port(),
+            webhooks_port=free_port(),
+            smtp_port=free_port(),
+            smtp_control_port=free_port(),
+            smtp_password=self.secrets.smtp_password,
+            public_url=self.url,
+            contracts=provider_documents(),
+            latency=self._conditions.latency,
+            callback_step=self._conditions.event_step,
         )
 
-    def kill_nine(self, service: str) -> None:
+    def start(self, name: str) -> None:
+        """A new process of the service, or the second dispatcher."""
+        service = "dispatcher" if name == SECOND_DISPATCHER else name
+        told = self._wiring.of(
+            service,
+            grpc_port=self._ports[name],
+            admin_port=self.admin_ports[name],
+            http_port=self._http_port,
+        )
+        lease = {"TOCSIN_LEASE_SECONDS": f"{self._conditions.lease.total_seconds():g}"}
+        own = self._conditions.dispatcher if service == "dispatcher" else {}
+        self._services[name] = spawn(
+            [sys.executable, "-m", f"tocsin_{service}"],
+            log=self._folder / f"{name}.log",
+            environment={**_inherited(), **told, **lease, **own},
+        )
+
+    def kill_nine(self, name: str) -> None:
         """SIGKILL; returns when the process is gone."""
-        self._services[service].kill()
-        self._services[service].wait(10)
+        self._services[name].kill()
+        self._services[name].wait(10)
+
+    def ended(self) -> list[str]:
+        """Those that ended by themselves."""
+        return [name for name, process in self._services.items() if process.poll() not in (None, -signal.SIGKILL)]
+
+    def end(self, name: str) -> None:
+        """Ask one to end, and wait for it."""
+        stop(self._services.pop(name))
 
     def stop(self) -> None:
         """Ask all to end, then wait for them."""

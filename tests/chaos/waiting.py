@@ -12,11 +12,11 @@ _LOOK_EVERY = timedelta(milliseconds=200)
 Check = Callable[[], Awaitable[object]]
 
 
-async def until(what: str, check: Check, *, every: timedelta = _LOOK_EVERY) -> None:
-    """Return when `check` answers True; fails after LIMIT, naming what was waited for and what it answered."""
+async def until(what: str, check: Check, *, every: timedelta = _LOOK_EVERY, limit: timedelta = LIMIT) -> None:
+    """Return when `check` answers True; fails after `limit`, naming what was waited for and what it answered."""
     clock = SystemClock()
-    ends = clock.now() + LIMIT
+    ends = clock.now() + limit
     while (said := await check()) is not True:
         if clock.now() > ends:
-            raise AssertionError(f"waited {LIMIT} for {what}: {said}")
+            raise AssertionError(f"waited {limit} for {what}: {said}")
         await clock.sleep_until(clock.now() + every)

@@ -1,5 +1,6 @@
 """The simulated push service and the simulated receiver of webhooks are as strict as the real ones."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -139,3 +140,16 @@ async def test_both_do_wrong_what_they_are_told(
     assert await posted(*message(push, clock)) == 429
     assert await posted(receiver.url("shop"), *hook(clock)) == 204
     assert await posted(*message(push, clock)) == 201
+    calls = [call.recipient for simulator in (receiver, push) for call in simulator.account.calls]
+    assert calls == ["shop", "shop", "laptop", "laptop"], "what was refused by order was a call too"
+
+
+async def test_an_endpoint_can_answer_byte_by_byte(receiver: WebhookReceiver, clock: SteppedClock) -> None:
+    """With a body, which its usual 204 has not."""
+    slowly = CallFault(Receiver.WEBHOOK, CallBehaviour.DRIP, delay=timedelta(milliseconds=20))
+    receiver.faults.order(slowly)
+    (body, told), began = hook(clock), asyncio.get_running_loop().time()
+    async with aiohttp.ClientSession() as http, http.post(receiver.url("shop"), data=body, headers=told) as answer:
+        assert (answer.status, await answer.read()) == (200, b"{}")
+    assert asyncio.get_running_loop().time() - began >= 2 * slowly.delay.total_seconds()
+    assert len(receiver.account.accepted) == 1

@@ -305,6 +305,9 @@ async def test_another_process_gives_orders_and_reads_the_account_over_http(send
     account = await (await sendgrid.http.get(f"{sendgrid.url}/_control/account")).json()
     assert account["calls_by_delivery"] == {"d-1": 1}
     assert account["accepted"][0]["recipient"] == "pat@example.com"
+    calls = await (await sendgrid.http.get(f"{sendgrid.url}/_control/calls")).json()
+    assert [call["recipient"] for call in calls["calls"]] == 2 * ["pat@example.com"], "the refused one is a call too"
+    assert [(one["delivery_id"], one["attempt"]) for one in calls["taken"]] == [("d-1", 2)]
     unknown = await sendgrid.http.post(f"{sendgrid.url}/_control/faults", json={"provider": "nobody"})
     assert unknown.status == 400
 

@@ -105,5 +105,10 @@ async def test_orders_come_over_http_for_a_stage_and_a_recipient(relay: SmtpSimu
         await by_python(relay, lambda client: client.send_message(mail()))
         async with http.get(f"{url}/_control/account") as shown:
             accepted = (await shown.json())["accepted"]
+        async with http.get(f"{url}/_control/calls") as shown:
+            calls = await shown.json()
     assert refused.value.recipients["pat@example.com"][0] == 452
     assert [one["recipient"] for one in accepted] == ["pat@example.com"]
+    assert [call["recipient"] for call in calls["calls"]] == 2 * ["pat@example.com"], "the refused one is a call too"
+    assert [one["recipient"] for one in calls["taken"]] == ["pat@example.com"]
+    assert calls["refused"] == [], "by its order, not by itself"

@@ -162,6 +162,7 @@ async def test_an_ordered_error_has_twilios_form(twilio: Twilio, fault: CallFaul
     twilio.simulator.faults.order(fault)
     response = await twilio.create(form(twilio))
     assert (response.status, (await response.json())["code"]) == (status, code)
+    assert [call.recipient for call in twilio.simulator.account.calls] == [TO], "what was refused by order was a call"
 
 
 async def test_stop_is_passed_on_signed_and_refuses_until_start(twilio: Twilio) -> None:

@@ -122,6 +122,7 @@ class PushService:
             told: dict[str, str] = json.loads(browser.read(body))
         except (_Refusal, ValueError, InvalidTag, http_ece.ECEException) as error:
             return self._refuse(error)
+        self.account.was_called(name, self._clock.now())
         fault = self.faults.of_call(self.name, name)
         pushed = Pushed(name, headers, body, told)
         return await carry_out(request, fault, lambda: self._accept(pushed), _fault_answer, self._latency)

@@ -145,7 +145,9 @@ class SendGridSimulator:
             return self._refuse(400, wrong)
         if (mail.get("mail_settings") or {}).get("sandbox_mode", {}).get("enable"):
             return web.Response(status=200)
-        fault = self.faults.of_call(self.name, mail["personalizations"][0]["to"][0]["email"])
+        recipient = mail["personalizations"][0]["to"][0]["email"]
+        self.account.was_called(recipient, self._clock.now())
+        fault = self.faults.of_call(self.name, recipient)
         return await carry_out(request, fault, lambda: self._accept(mail), self._answer_fault, self._latency)
 
     def _refuse(self, status: int, wrong: Sequence[Violation]) -> web.Response:

@@ -56,13 +56,26 @@ class Refused:
         return f"{self.provider}: {self.status} {'; '.join(self.reasons)}"
 
 
+@dataclass(frozen=True)
+class Called:
+    """A well-made call to send a message, whatever was done with it: taken, refused or left unanswered by order."""
+
+    recipient: str
+    at: datetime  # by the simulator's clock, when it had been read
+
+
 class Account:
-    """What one provider knows of us: every message it took, and how often for each delivery."""
+    """What one provider knows of us: every call, every message it took, and how often for each delivery."""
 
     def __init__(self) -> None:
+        self.calls: list[Called] = []
         self.accepted: list[Accepted] = []
         self.refused: list[Refused] = []
         self.calls_by_delivery: Counter[str] = Counter()
+
+    def was_called(self, recipient: str, at: datetime) -> None:
+        """Remember a call, before anything is done with it."""
+        self.calls.append(Called(recipient, at))
 
     def took(self, message: Accepted) -> None:
         """Remember a message."""
@@ -146,7 +159,8 @@ async def _give_no_answer(request: web.Request, *, hang: bool) -> web.Response:
 
 async def _drip(request: web.Request, answer: web.Response, gap: timedelta) -> web.StreamResponse:
     body = answer.body if isinstance(answer.body, bytes) and answer.body else b"{}"
-    slow = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
+    status = 200 if answer.status == 204 else answer.status  # a 204 has no body that could come slowly
+    slow = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
     await slow.prepare(request)
     for byte in body:
         await pass_real_time(gap)
@@ -188,10 +202,22 @@ def add_control(simulator: Simulator) -> None:
             dumps=lambda value: json.dumps(value, default=str),
         )
 
+    async def show_calls(_: web.Request) -> web.Response:
+        taken = ("delivery_id", "attempt", "recipient", "at")
+        return web.json_response(
+            {
+                "calls": [asdict(call) for call in account.calls],
+                "taken": [{name: getattr(message, name) for name in taken} for message in account.accepted],
+                "refused": [str(refusal) for refusal in account.refused],
+            },
+            dumps=lambda value: json.dumps(value, default=str),
+        )
+
     for path in ("/_control/faults", "/_control/callback-faults"):
         app.router.add_post(path, order)
         app.router.add_delete(path, forget)
     app.router.add_get("/_control/account", show)
+    app.router.add_get("/_control/calls", show_calls)
 
 
 def _as_list(value: object) -> list[object]:

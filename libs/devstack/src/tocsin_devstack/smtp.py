@@ -236,6 +236,8 @@ class _Talk:
         """Say it, or do as the order for this stage says; whether it went well. `content` is a message to accept."""
         fault = self._server.faults.of_call(self._server.name, recipient, stage)
         behaviour = fault.behaviour if fault is not None else None
+        if recipient and (stage is Stage.END or behaviour not in (None, CallBehaviour.DELAY)):
+            self._server.account.was_called(recipient, self._server.clock.now())  # it comes no further than here
         if behaviour is CallBehaviour.STATUS and fault is not None:
             await self._say(fault.status, fault.message or "ordered")
             return False

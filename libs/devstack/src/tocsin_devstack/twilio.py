@@ -146,6 +146,7 @@ class TwilioSimulator:
         to = form["To"][0]
         if to in self.opted_out:
             return self._refuse(400, 21610, MESSAGES[21610])
+        self.account.was_called(to, self._clock.now())
         fault = self.faults.of_call(self.name, to)
         return await carry_out(request, fault, lambda: self._accept(form), _answer_fault, self._latency)
 

@@ -74,6 +74,7 @@ class WebhookReceiver:
             self.account.refused.append(Refused(self.name, 401, (wrong,)))
             return web.Response(status=401)
         hooked = Hooked(endpoint, headers, body, json.loads(body))
+        self.account.was_called(endpoint, self._clock.now())
         fault = self.faults.of_call(self.name, endpoint)
         return await carry_out(request, fault, lambda: self._accept(hooked), _fault_answer, self._latency)
 

@@ -79,6 +79,30 @@ async def test_waiting_for_a_provider_is_written_down_once_however_long_it_lasts
     assert all(row.told <= row.attempt + 1 for row in counts), "once before each call, and once now"
 
 
+async def test_what_waits_for_a_profile_says_so_once_and_leaves_when_it_comes(benches: MakeBench) -> None:
+    """However late: the profile may have been lost on its way, and be sent again by an audit."""
+    bench = await benches()
+    await bench.intake.take_in([bench.firing()])
+    async with bench.working():
+        for _ in range(5):
+            await bench.step()
+        assert await history(bench) == [("held", "profile_awaited")]
+        await bench.profile()
+        await bench.quiet()
+        assert (await bench.delivery()).status == "sent"
+
+
+async def test_what_waits_for_a_profile_that_never_comes_ends_when_it_is_of_no_use(benches: MakeBench) -> None:
+    bench = await benches()
+    await bench.intake.take_in([bench.firing()])
+    began = bench.clock.now()
+    async with bench.working():
+        while (await bench.delivery()).status == "held":
+            await bench.step()
+    assert bench.clock.now() - began == timedelta(hours=24)
+    assert await history(bench) == [("held", "profile_awaited"), ("suppressed", "no_address")]
+
+
 async def test_plans_merges_displacements_and_releases_are_written_down(benches: MakeBench) -> None:
     """Each names the message that it was joined with."""
     bench = await benches(ScriptedWay(Channel.EMAIL, (BreakerKey("sendgrid", "key"),)))

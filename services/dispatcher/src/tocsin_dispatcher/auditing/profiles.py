@@ -43,7 +43,8 @@ class ProfileAudit:
     """Compares the sums, first of each partner, then part by part of those that differ.
 
     What is on its way differs too: a part is asked for when it differs in two audits that follow each other, and one
-    that goes on differing (its copies are gone, or the people come faster than they are taken in) once an hour.
+    that goes on differing (the people come faster than they are taken in) once an hour, counted from when some were
+    sent: copies may have been too young.
     """
 
     engine: Engine
@@ -65,8 +66,9 @@ class ProfileAudit:
         self._differed = differing
         for partner_id in sorted({partner_id for partner_id, _ in wanted}):
             parts = [part for partner, part in wanted if partner == partner_id]
-            total += await self._ask(partner_id, parts, MOST - total)
-            self._asked |= {(partner_id, part): now for part in parts}
+            if sent := await self._ask(partner_id, parts, MOST - total):
+                self._asked |= {(partner_id, part): now for part in parts}
+            total += sent
         return total
 
     async def _ask(self, partner_id: int, parts: Sequence[int], most: int) -> int:

@@ -123,7 +123,7 @@ _ASIDE = RowSet(
 
 # Primary key. Fenced by the claim. What ended meanwhile is joined no longer (inboxes of users with joining ones are
 # locked, so that it cannot end unseen): such a delivery keeps its lease and is looked at again after it. A verdict is
-# history where it is another than the last one.
+# history where it is another than the last one; that a profile is awaited still is none.
 _SET_ASIDE = statement(
     f"""
 WITH put AS (
@@ -141,6 +141,7 @@ WITH put AS (
                         AND t.status NOT IN ('suppressed', 'merged', 'expired', 'failed')))
   RETURNING d.partner_id, d.id, new.reason, new.due_at AS until, new.merged_into AS joined_id,
             CASE WHEN (old.status, old.reason) IS DISTINCT FROM (new.status, new.reason)
+                  AND (old.reason = 'profile_awaited' AND new.reason = 'profile_awaited') IS NOT TRUE
                  THEN {decided("new")} END AS happening
 ), noted AS (
   {noting("put")}
