@@ -92,6 +92,31 @@ async def test_a_template_that_never_ends_holds_no_message_up(timetable: OpenTim
         await failed(day, endless, "timeout")
 
 
+async def test_banks_that_look_at_templates_that_never_end_take_no_other_bank_s_words(timetable: OpenTimetable) -> None:
+    """As many as they like, over and over: what is only looked at is rendered apart from what is sent."""
+    async with timetable("2025-11-03 09:00") as day:
+        await day.alert(account_threshold=BELOW, sms_delivery=True)
+        for template in (EMAIL_TEMPLATE, SMS_TEMPLATE):
+            await activated(day, await created(day, template))
+        enough, answered = asyncio.Event(), asyncio.Event()
+
+        async def look(token: str) -> None:
+            made = await day.must("POST", "/api/v2/templates", {**SMS_TEMPLATE, "text": ENDLESS}, token)
+            while not enough.is_set():
+                answer = await day.ask("POST", f"{path(made)}:preview", {}, token)
+                assert answer.status in (400, 503), answer
+                answered.set()
+
+        looking = [asyncio.create_task(look(day.stack.partner_token(bank))) for bank in range(101, 109)]
+        await asyncio.wait_for(answered.wait(), 20)
+        await day.at("09:05", day.account("480.00"))
+        await day.want(
+            "email: Checking is at $480.00", "sms: Only $480.00 left in Checking", "inbox: Low balance: Checking"
+        )
+        enough.set()
+        await asyncio.wait_for(asyncio.gather(*looking), 30)
+
+
 async def test_what_cannot_be_activated_is_refused_by_part_and_line(timetable: OpenTimetable) -> None:
     async with timetable("2025-11-03 09:00") as day:
         for changes, field, why in (
@@ -130,8 +155,15 @@ async def test_a_preview_shows_any_values_in_any_locale(timetable: OpenTimetable
         shown = await by_bank(day, "POST", f"{path(template)}:preview", values)
         assert shown["subject"] == "<Épargne> is at -1\u202f249,50\u00a0€"
         assert "&lt;Épargne&gt;" in shown["html"]
-        for wrong in ({"values": {"iban": "x"}}, {"values": {"balance": "much"}}):
-            await refused(day, f"{path(template)}:preview", wrong, "values", "value")
+        for name, value in (
+            ("iban", "x"),
+            ("balance", "much"),
+            ("balance", "1e400"),
+            ("threshold", "NaN"),
+            ("as_of", "0001-01-01"),
+        ):
+            wrong = {"values": {"account": "Épargne", name: value}}
+            await refused(day, f"{path(template)}:preview", wrong, "values", f"'{name}'")
 
 
 async def test_a_test_goes_to_the_user_it_names_and_to_nobody_suppressed(timetable: OpenTimetable) -> None:

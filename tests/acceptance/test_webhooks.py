@@ -310,6 +310,15 @@ async def test_plain_http_is_refused(timetable: OpenTimetable) -> None:
             assert [one["field"] for one in refused.body["errors"]] == ["webhook_endpoint.url"], url
 
 
+async def test_a_host_that_no_name_can_be_is_refused_by_its_field(timetable: OpenTimetable) -> None:
+    """Before it was refused, one such endpoint of one user ended the dispatcher at the user's next alert."""
+    async with timetable(START) as day:
+        for host in ("example..com", ".example.com", f"{'a' * 64}.example.com"):
+            refused = await day.ask("POST", PATH, {"url": f"https://{host}/hook"})
+            assert refused.status == 400, host
+            assert [one["field"] for one in refused.body["errors"]] == ["webhook_endpoint.url"], host
+
+
 @asynccontextmanager
 async def redirecting(to: str, port: int = 0) -> AsyncIterator[str]:
     """A server of this machine that sends everybody elsewhere."""

@@ -43,10 +43,12 @@ class Heard:
 
 
 @asynccontextmanager
-async def consuming(url: str, heard: Heard) -> AsyncIterator[Publisher]:
+async def consuming(url: str, heard: Heard, **words: int) -> AsyncIterator[Publisher]:
     """A broker, a consumer of realtime firings, and a publisher."""
     activity, broker = Activity(), Broker(url, "test")
-    consumer = Consumer(broker, "FIRINGS", "dispatcher-realtime", heard.handle, tracer=TRACER, activity=activity)
+    consumer = Consumer(
+        broker, "FIRINGS", "dispatcher-realtime", heard.handle, tracer=TRACER, activity=activity, **words
+    )
     parts: list[Part] = [broker, consumer]
     group = _Group(parts, asyncio.get_running_loop().create_future())
     group.start()
@@ -102,6 +104,47 @@ async def test_consumers_hear_at_once_after_the_broker_was_killed_and_came_back(
             started = asyncio.get_running_loop().time()
             await heard.all_of(life)
             assert asyncio.get_running_loop().time() - started < 5, "a pull lost with the server is not waited out"
+
+
+class Slow(Heard):
+    """Keeps each batch's size, and lets none end before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self.may_end = asyncio.Event()
+
+    async def handle(self, messages: Sequence[Message]) -> list[Verdict]:
+        self.sizes.append(len(messages))
+        verdicts = await super().handle(messages)
+        await self.may_end.wait()
+        return verdicts
+
+
+async def test_what_trickles_in_while_a_batch_is_worked_on_comes_together(broker_url: str) -> None:
+    heard = Slow()
+    async with jetstream(broker_url), consuming(broker_url, heard, batch=50, concurrency=2) as publisher:
+        await sent(publisher, b"first")
+        await heard.all_of(b"first")
+        later = [b"%d" % number for number in range(5)]
+        assert await publisher.publish([firing(payload) for payload in later]) == [None] * 5
+        assert heard.sizes == [1]
+        heard.may_end.set()
+        await heard.all_of(*later)
+    assert sum(heard.sizes) == 6
+    assert len(heard.sizes) <= 3
+
+
+async def test_full_batches_are_worked_on_side_by_side(broker_url: str) -> None:
+    heard = Slow()
+    payloads = [b"%d" % number for number in range(30)]
+    async with jetstream(broker_url), consuming(broker_url, heard, batch=1, concurrency=3) as publisher:
+        assert await publisher.publish([firing(payload) for payload in payloads]) == [None] * 30
+        async with asyncio.timeout(LIMIT.total_seconds()), heard.more:
+            await heard.more.wait_for(lambda: len(heard.payloads) >= 3)
+        assert heard.sizes == [1, 1, 1], "no more than that"
+        heard.may_end.set()
+        await heard.all_of(*payloads)
 
 
 async def test_a_pull_that_the_broker_refuses_is_told_once_and_asked_again_with_pauses(broker_url: str) -> None:

@@ -1,11 +1,14 @@
 """Stopping: in order, in bounded time, and nothing that fails keeps the rest from being closed."""
 
 import asyncio
+import gc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 
-from tocsin_kit.lifecycle import running
+from tocsin_kit.lifecycle import Running, _serve, running
 from tocsin_kit.settings import ServiceSettings
 
 SETTINGS = ServiceSettings.model_validate(
@@ -81,3 +84,27 @@ async def test_a_part_that_fails_is_what_the_service_fails_of() -> None:
     with pytest.raises(LookupError, match="a bug"):
         async with running("test", SETTINGS, parts=[Failing()]) as service:
             await service.failed()
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """Puts the garbage collector back as it was."""
+    before = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+async def test_what_a_started_service_is_made_of_is_left_out_of_later_collections(collector: None) -> None:
+    modules_alone = len(gc.get_objects())
+
+    @asynccontextmanager
+    async def app(*_: object, **__: object) -> AsyncIterator[Running]:
+        ends: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.01, ends.set_exception, LookupError("enough"))
+        yield Running("test", {}, ends)
+
+    async with asyncio.timeout(20):
+        assert await _serve(app, SETTINGS, "test") == 0
+    assert gc.get_freeze_count() > modules_alone / 2
+    assert len(gc.get_objects()) < modules_alone / 2

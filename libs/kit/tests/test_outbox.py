@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import nats as nats_client
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from sqlalchemy import MetaData, func, select
+from sqlalchemy import MetaData, event, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -98,6 +98,18 @@ async def test_every_row_is_handled_once_and_leaves_the_outbox(make_database: Ma
         await made.activity.until_quiet(LIMIT)
         assert sorted(int(message.data) for message in made.seen) == list(range(1000))
         assert await made.waiting() == 0
+
+
+async def test_batches_of_any_size_leave_by_the_same_statements(make_database: MakeDatabase, broker_url: str) -> None:
+    """One for each number of rows would be planned as often, and push others out of a connection's prepared ones."""
+    run: set[str] = set()
+    async with bench(make_database, broker_url) as made:
+        event.listen(made.engine.sync_engine, "before_cursor_execute", lambda *said: run.add(said[2]))
+        for count in (1, 2, 7):
+            await made.write([firing(number, f"{count} {number}") for number in range(count)])
+            await made.activity.until_quiet(LIMIT)
+        assert await made.waiting() == 0
+    assert len([sql for sql in run if sql.startswith("DELETE")]) == 1
 
 
 async def test_a_batch_with_an_id_the_broker_knows_goes_one_by_one(

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tocsin_devstack.fixtures import MakeDatabase
-from tocsin_kit.postgres.engine import OpenPool, make_engine
+from tocsin_kit.postgres.engine import OpenPool, make_engine, reads
 from tocsin_kit.settings import ServiceSettings
 
 
@@ -44,3 +44,19 @@ async def test_a_database_that_is_away_keeps_no_service_from_starting() -> None:
     async with asyncio.timeout(20):
         await OpenPool(engine, asked).run(stopping)
     await engine.dispose()
+
+
+async def test_what_only_reads_opens_no_transaction_and_what_follows_on_its_connection_does(
+    make_database: MakeDatabase,
+) -> None:
+    engine = make_engine(settings(await make_database("gateway"), 0, 1), "pool under test")
+    started = text("SELECT pg_current_xact_id()")  # a new one for each transaction
+    try:
+        async with reads(engine).connect() as connection:
+            first, second = [await connection.scalar(started) for _ in range(2)]
+        async with engine.connect() as connection:
+            third, fourth = [await connection.scalar(started) for _ in range(2)]
+    finally:
+        await engine.dispose()
+    assert first != second, "each statement stood alone"
+    assert third == fourth, "the pool's other users have their transaction"

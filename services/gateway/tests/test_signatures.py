@@ -3,12 +3,13 @@
 import base64
 import hmac
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -38,6 +39,58 @@ def test_the_published_vectors_of_twilio_are_judged_as_published(contracts: Path
     for vector in [*published["vectors"], *published["sha256_variant"]["vectors"]]:
         headers, body = _twilio_request(vector)
         assert signature.is_valid(headers, vector["url"], body) == vector["valid"], vector["name"]
+
+
+#: what a byte becomes: another bit, the other case, its neighbour, a blank, nothing printable
+_CHANGES = (lambda byte: byte ^ 1, lambda byte: byte ^ 0x20, lambda byte: byte + 1, lambda _: 0x20, lambda _: 0)
+
+
+def changes_of(text: bytes, first: int = 0) -> Iterator[bytes]:
+    """The text with one byte changed, for each of its bytes from `first` on."""
+    for place in range(first, len(text)):
+        for other in sorted({change(text[place]) % 128 for change in _CHANGES} - {text[place]}):
+            yield text[:place] + bytes([other]) + text[place + 1 :]
+
+
+def test_every_change_of_one_byte_of_sendgrid_s_vectors_is_forged(contracts: Path) -> None:
+    published = json.loads((contracts / "signature_vectors.json").read_text())["sendgrid_event_webhook"]["vectors"]
+    vectors = [vector for vector in published if vector["valid"]]
+    assert vectors
+    for vector in vectors:
+        judge = SendGridSignature([vector["public_key"]], SteppedClock(datetime.fromtimestamp(1600112502, UTC)))
+        body, signature, timestamp = vector["body"].encode(), vector["signature"], vector["timestamp"]
+        assert judge.is_valid(_sendgrid_headers(signature, timestamp), "", body), vector["name"]
+        for changed in changes_of(body):
+            assert not judge.is_valid(_sendgrid_headers(signature, timestamp), "", changed), changed
+        for changed in changes_of(signature.encode()):
+            assert not judge.is_valid(_sendgrid_headers(changed.decode(), timestamp), "", body), changed
+        for changed in changes_of(timestamp.encode()):
+            assert not judge.is_valid(_sendgrid_headers(signature, changed.decode()), "", body), changed
+
+
+def test_every_change_of_one_byte_of_twilio_s_vectors_is_forged(contracts: Path) -> None:
+    """Of what is signed: how a form writes its letters (`%2B`, `%2b`) is not."""
+    published = json.loads((contracts / "signature_vectors.json").read_text())["twilio_x_twilio_signature"]
+    judge = TwilioSignature([published["auth_token"]])
+    vectors = [one for one in (*published["vectors"], *published["sha256_variant"]["vectors"]) if one["valid"]]
+    assert vectors
+    for vector in vectors:
+        url, signature = vector["url"], vector["signature"]
+        headers, body = _twilio_request(vector)
+        assert judge.is_valid(headers, url, body), vector["name"]
+        for changed in changes_of(signature.encode()):
+            assert not judge.is_valid({**headers, "x-twilio-signature": changed.decode()}, url, body), changed
+        # scheme and host are our own setting: only path and query come from outside
+        for changed in changes_of(url.encode(), first=url.index("/", len("https://")) + 1):
+            assert not judge.is_valid(headers, changed.decode(), body), changed
+        for changed in changes_of(body):
+            if "json_body" in vector or _parameters(changed) != _parameters(body):
+                assert not judge.is_valid(headers, url, changed), changed
+
+
+def _parameters(form: bytes) -> list[tuple[str, str]]:
+    """What is signed of a form, in the order of the names."""
+    return sorted(parse_qsl(form.decode(), keep_blank_values=True))
 
 
 def _twilio_request(vector: dict[str, Any]) -> tuple[dict[str, str], bytes]:

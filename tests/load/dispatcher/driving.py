@@ -60,6 +60,10 @@ INSERT INTO counters (partner_id, user_id, channel, hour, hour_count, hour_criti
 SELECT 1, n, 'email', date_trunc('hour', $1::timestamptz), 1, 0, $1::timestamptz::date, 1
   FROM generate_series(1, $2::bigint) n
 """
+_INBOXES = """
+INSERT INTO unread (partner_id, user_id, count, version)
+SELECT partner_id, user_id, count(*), max(version) FROM notifications GROUP BY partner_id, user_id
+"""
 _WAITS = "SELECT EXISTS (SELECT FROM deliveries WHERE channel = $1 AND due_at IS NOT NULL)"
 _UNSENT = """
 SELECT status, reason, error, count(*) FROM deliveries WHERE channel = $1 AND status <> 'sent' GROUP BY 1, 2, 3
@@ -151,6 +155,7 @@ async def fill_sent(database: Connection, emails: int, users: int) -> None:
     yesterday = _now() - timedelta(days=1)
     await database.execute(_TOLD, yesterday, emails, users, "email", 0, True, timedelta())
     await database.execute(_ATTEMPTS)
+    await database.execute(_INBOXES)
     await database.execute(_COUNTERS, yesterday, users)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -22,6 +23,8 @@ from tocsin_kit.settings import Environment, ServiceSettings, Settings, load
 from tocsin_kit.telemetry.logs import configure_logs
 from tocsin_kit.telemetry.setup import make_tracer_provider, shut_down_tracing
 
+#: So many objects more than at its last look make the garbage collector look again: batches' worth, not a message's.
+_YOUNG_OBJECTS = 10_000
 _log = structlog.get_logger(__name__)
 
 
@@ -211,6 +214,7 @@ async def _serve(app: App, settings: ServiceSettings, service: str) -> int:
             tracer_provider=provider,
             activity=Activity(),
         ) as service_running:
+            _spare_what_stays()
             _log.info("started", service=service, **service_running.ports)
             stopped = asyncio.create_task(stop.wait())
             failed = asyncio.create_task(service_running.failed())
@@ -224,3 +228,14 @@ async def _serve(app: App, settings: ServiceSettings, service: str) -> int:
         await shut_down_tracing(provider)
     _log.info("stopped", service=service)
     return 0
+
+
+def _spare_what_stays() -> None:
+    """Have the garbage collector leave out what is there once a service has started: it stays as long as the process.
+
+    Some hundred thousand objects of imported modules, gone through at each full collection, took a fifth of a busy
+    service's processor, in pauses of a tenth of a second.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)

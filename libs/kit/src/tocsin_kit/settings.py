@@ -39,7 +39,9 @@ class ServiceSettings(BaseSettings):
     database_pool_min: int = Field(
         5, ge=0, validation_alias="DATABASE_POOL_MIN", description="connections opened at the start"
     )
-    database_pool_max: int = Field(20, ge=1, validation_alias="DATABASE_POOL_MAX", description="connections at most")
+    database_pool_max: int = Field(
+        20, ge=1, validation_alias="DATABASE_POOL_MAX", description="connections of a pool at most"
+    )
     database_pool_timeout: Seconds = Field(
         10.0, validation_alias="DATABASE_POOL_TIMEOUT", description="seconds to wait for a free connection"
     )

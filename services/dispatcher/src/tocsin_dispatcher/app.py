@@ -46,7 +46,7 @@ from tocsin_dispatcher.delivering.lane import Lane
 from tocsin_dispatcher.delivering.look_ups import LookUps
 from tocsin_dispatcher.delivering.recorder import Recorder
 from tocsin_dispatcher.delivering.shares import Shares
-from tocsin_dispatcher.delivering.way import OwnAddressWay, Way
+from tocsin_dispatcher.delivering.way import BuiltIn, OwnAddressWay, Way
 from tocsin_dispatcher.destinations.browsers import Browsers
 from tocsin_dispatcher.destinations.endpoints import Endpoints
 from tocsin_dispatcher.destinations.reading import ReadEndpoints, browsers_of
@@ -76,14 +76,15 @@ from tocsin_dispatcher.receiving.callbacks import Callbacks
 from tocsin_dispatcher.rendering.renderer import Renderer
 from tocsin_dispatcher.settings import DispatcherSettings
 from tocsin_dispatcher.store import tables
+from tocsin_dispatcher.store.database import GROWING
 from tocsin_dispatcher.store.recipients import Defaults
 from tocsin_dispatcher.templating.active import ActiveTemplates
 from tocsin_dispatcher.templating.checking import Checks
 from tocsin_dispatcher.templating.children import Children
+from tocsin_dispatcher.templating.composing import Worded
 from tocsin_dispatcher.templating.failures import Failures
 from tocsin_dispatcher.templating.trials import Trials
 from tocsin_dispatcher.templating.versions import Versions
-from tocsin_dispatcher.templating.way import WordedWay
 from tocsin_dispatcher.templating.wording import Wording
 from tocsin_dispatcher.templating.words import PushWords
 from tocsin_dispatcher.timeline.telling import in_english
@@ -108,6 +109,7 @@ from tocsin_kit.messaging.consumer import Consumer
 from tocsin_kit.messaging.jobs import job_consumers
 from tocsin_kit.messaging.publisher import Publisher
 from tocsin_kit.postgres.engine import OpenPool, make_engine
+from tocsin_kit.postgres.kept_plans import LOOK_EVERY, KeptPlans
 from tocsin_kit.postgres.migrate import schema_is_ready
 from tocsin_kit.postgres.outbox import Outbox, relays
 from tocsin_kit.rpc.client import channel
@@ -131,7 +133,8 @@ async def dispatcher(
 ) -> AsyncIterator[Running]:
     """The dispatcher, running until the block ends."""
     tracer = tracer_provider.get_tracer("tocsin_dispatcher")
-    engine = make_engine(settings, "tocsin-dispatcher")
+    engine, working = make_engine(settings, "tocsin-dispatcher"), make_engine(settings, "tocsin-dispatcher-work")
+    plans = KeptPlans(working, GROWING)
     broker = Broker(settings.nats_url, "dispatcher")
     outbox = Outbox.on(tables.outbox, activity, "dispatcher")
     measured = Metrics(metrics)
@@ -159,7 +162,9 @@ async def dispatcher(
     children, active_templates = Children(), ActiveTemplates(engine, clock)
     template_failures = Failures(engine, clock, measured, Bell(activity))
     wording = Wording(active_templates, children, template_failures, renderer)
-    checks = Checks(children, renderer)
+    # Of their own: what banks' staff look at, as often as they like, takes no child from messages.
+    trying = Children(size=1)
+    checks = Checks(trying, renderer)
     versions = Versions(engine, clock, ids, checks, active_templates, defaults)
     trials = Trials(engine, clock, ids, versions, checks, links, announcer, bells, defaults)
     rules_of_urls = UrlRules(settings.more_push_services, local)
@@ -175,15 +180,17 @@ async def dispatcher(
         webhooks = Webhook(webhook_http)
         ways: list[Way] = [
             *email_and_sms(settings, http, smtp, renderer, links, local_mailbox(engine, clock, ids), wording, codes),
-            WordedWay(
-                OwnAddressWay(Channel.PUSH, Push(renderer, seals), webpush or NotSetUp(), browsers_of),
-                PushWords(wording, seals),
+            OwnAddressWay(
+                Channel.PUSH,
+                Worded(BuiltIn(Push(renderer, seals)), PushWords(wording, seals)),
+                webpush or NotSetUp(),
+                browsers_of,
             ),
-            OwnAddressWay(Channel.WEBHOOK, WebhookMedium(seals), webhooks, ReadEndpoints(created_event)),
+            OwnAddressWay(Channel.WEBHOOK, BuiltIn(WebhookMedium(seals)), webhooks, ReadEndpoints(created_event)),
         ]
         chained = [key for way in ways for key in way.chain]
         paces = {str(provider): pace for provider, pace in settings.provider_paces.items()}
-        board = BreakerBoard(engine, clock, measured, chained, paces, random, (WebPush.name, Webhook.name))
+        board = BreakerBoard(working, clock, measured, chained, paces, random, (WebPush.name, Webhook.name))
         shares = {
             Channel.PUSH: Shares(tuple),
             Channel.WEBHOOK: Shares(lambda: map(UUID, board.refusing(Webhook.name))),
@@ -192,7 +199,7 @@ async def dispatcher(
         for way in ways:
             lane = Lane(
                 way.channel,
-                engine,
+                working,
                 slots=settings.worker_concurrency,
                 lease=rules.lease,
                 bell=bells[way.channel],
@@ -202,7 +209,7 @@ async def dispatcher(
             )
             recorder = Recorder(
                 way.channel,
-                engine,
+                working,
                 board,
                 announcer,
                 applier,
@@ -214,13 +221,13 @@ async def dispatcher(
                 after=lane.done,
                 chain=way.chain,
             )
-            gatekeeper = Gatekeeper(engine, way, board, announcer, clock, ids, measured, rules)
+            gatekeeper = Gatekeeper(working, way, board, announcer, clock, ids, measured, rules)
             look_ups = LookUps(engine, way, defaults, call_limit, rules.lease)
             batches = Batches(look_ups, way, gatekeeper, recorder, board, evaluator.recheck, clock, lane.done)
             lane.uses(batches, recorder)
             lanes.append(lane)
 
-        intake = Intake(engine, announcer, news, bells, clock, ids, InApp(renderer).compose, defaults, wording.inbox)
+        intake = Intake(working, announcer, news, bells, clock, ids, InApp(renderer).compose, defaults, wording.inbox)
         profiles = Profiles(engine, bells, clock)
         callbacks = Callbacks(engine, applier, links, clock)
         gauges = Gauges(engine, outbox, measured, clock)
@@ -246,8 +253,10 @@ async def dispatcher(
                 activity=activity,
                 wake=template_failures.bell,
             ),
+            Loop("dispatcher.plans", plans.round, clock=clock, activity=activity, poll=LOOK_EVERY),
             Loop("dispatcher.gauges", gauges.refresh, clock=clock, activity=activity, poll=REFRESH),
-            *(consumer("FIRINGS", f"dispatcher-{lane_class}", firings) for lane_class in WorkClass),
+            # two full batches of a class at once: while the database has the one, the other is read and worded
+            *(consumer("FIRINGS", f"dispatcher-{lane_class}", firings, concurrency=2) for lane_class in WorkClass),
             consumer("PROFILES", "dispatcher-profiles", profiled),
             consumer("RECEIPTS", "dispatcher-receipts", receipts),
             *job_consumers(
@@ -317,10 +326,18 @@ async def dispatcher(
             plumbing=[
                 broker,
                 OpenPool(engine, settings),
-                *relays(engine, outbox, publisher, clock=clock, activity=activity),
+                OpenPool(working, settings),
+                *relays(working, outbox, publisher, clock=clock, activity=activity),
             ],
             servers=[admin, grpc_server],
-            closing=[children.close, broker.close, evaluator_channel.close, engine.dispose],
+            closing=[
+                children.close,
+                trying.close,
+                broker.close,
+                evaluator_channel.close,
+                engine.dispose,
+                working.dispose,
+            ],
         ) as started:
             yield started
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tocsin_dispatcher.channels.email import Email
 from tocsin_dispatcher.channels.sms import Sms
-from tocsin_dispatcher.delivering.way import MediumWay, Way
+from tocsin_dispatcher.delivering.way import BuiltIn, MediumWay, Way
 from tocsin_dispatcher.providers.http import HttpClient
 from tocsin_dispatcher.providers.mailbox import Mailbox
 from tocsin_dispatcher.providers.provider import LookUp, Provider
@@ -27,7 +27,7 @@ from tocsin_dispatcher.rendering.renderer import Renderer
 from tocsin_dispatcher.settings import DispatcherSettings
 from tocsin_dispatcher.store.database import in_transaction
 from tocsin_dispatcher.store.mailbox import keep
-from tocsin_dispatcher.templating.way import WordedWay
+from tocsin_dispatcher.templating.composing import Worded
 from tocsin_dispatcher.templating.wording import Wording
 from tocsin_dispatcher.templating.words import EmailWords, SmsWords
 from tocsin_dispatcher.unsubscribe import UnsubscribeLinks
@@ -39,7 +39,7 @@ from tocsin_dispatcher.values import (
     SmsMessage,
 )
 from tocsin_dispatcher.verifying.codes import Codes
-from tocsin_dispatcher.verifying.way import CodedWay
+from tocsin_dispatcher.verifying.composing import Coded
 from tocsin_kit.clock import Clock
 from tocsin_kit.ids import Ids
 
@@ -80,13 +80,12 @@ def email_and_sms(
         sms, look_up = Twilio(twilio, http), TwilioLookUp(twilio, http)
     chain = [email[name] for name in settings.email_chain if name in email] or [mailbox]
     by_email, by_sms = Email(renderer, links), Sms(renderer)
-    worded: Sequence[Way] = (
-        WordedWay(MediumWay(Channel.EMAIL, by_email, chain, lambda _: None), EmailWords(wording, by_email)),
-        WordedWay(
-            MediumWay(Channel.SMS, by_sms, [sms], lambda message: message.size, look_up), SmsWords(wording, by_sms)
-        ),
-    )
-    return [CodedWay(way, codes) for way in worded]
+    mails = Coded(Worded(BuiltIn(by_email), EmailWords(wording, by_email)), codes)
+    texts = Coded(Worded(BuiltIn(by_sms), SmsWords(wording, by_sms)), codes)
+    return [
+        MediumWay(Channel.EMAIL, mails, chain, lambda _: None),
+        MediumWay(Channel.SMS, texts, [sms], lambda message: message.size, look_up),
+    ]
 
 
 @asynccontextmanager

@@ -23,7 +23,16 @@ from .bench import Bench
 from .conftest import MakeBench
 from .test_schema import _fill, _plan
 
-LARGE = ("deliveries", "notifications", "attempts", "receipts", "delivery_events", "suppressions", "dead_letters")
+LARGE = (
+    "deliveries",
+    "notifications",
+    "attempts",
+    "receipts",
+    "delivery_events",
+    "suppressions",
+    "dead_letters",
+    "contacts",
+)
 
 
 async def _fill_more(bench: Bench) -> None:
@@ -54,6 +63,10 @@ async def _fill_more(bench: Bench) -> None:
         " SELECT uuidv7(), 'FIRINGS', '', 'm' || i, '', '', CAST(:at AS timestamptz) - i * interval '1 minute',"
         "        CASE WHEN i % 100 > 0 THEN CAST(:at AS timestamptz) END FROM generate_series(1, 100000) i",
         **now,
+    )
+    await bench.execute(
+        "INSERT INTO contacts (partner_id, user_id, email, phone, locale, time_zone, version)"
+        " SELECT 1, i, 'user' || i || '@example.com', '+1312' || i, 'en', 'UTC', 1 FROM generate_series(1, 50000) i"
     )
     await bench.execute(
         "INSERT INTO verifications SELECT 1, i, 'sms', uuidv7(), '', '', '', 0, :at, :at, NULL"
@@ -126,6 +139,8 @@ async def test_they_use_their_index(benches: MakeBench) -> None:
             "dead_letters_named",
         ),
         (verifications._TRY, {**me, "most": 5, "now": now}, "verifications_pkey"),
+        (receipts._PARTNERS, {"addresses": ["+13125550123", "a@example.com"]}, "contacts_by_phone"),
+        (receipts._PARTNERS, {"addresses": ["+13125550123", "a@example.com"]}, "contacts_by_email"),
         (receipts._EMAILS, {"k_partner_id": [1], "k_user_id": [7]}, "contacts_pkey"),
     ]
     for sql, values, index in cases:

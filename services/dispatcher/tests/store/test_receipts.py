@@ -3,18 +3,23 @@
 import asyncio
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
 
 from tocsin_dispatcher.breakers import BreakerKey
 from tocsin_dispatcher.receipts.parse import Callback
 from tocsin_dispatcher.receiving.callbacks import Arrived
 from tocsin_dispatcher.store.claims import claim
-from tocsin_dispatcher.values import Channel, Outcome, OutcomeKind, WorkClass
+from tocsin_dispatcher.store.database import Connection
+from tocsin_dispatcher.store.receipts import known_callbacks, write_receipts
+from tocsin_dispatcher.values import Channel, Outcome, OutcomeKind, Receipt, WorkClass
 
 from .bench import Bench, ScriptedWay
 from .conftest import MakeBench
@@ -156,6 +161,27 @@ async def test_what_cannot_be_read_of_a_callback_is_refused_and_the_rest_counts(
     assert len(await bench.rows("SELECT 1 FROM receipts")) == 2
 
 
+async def test_a_callback_that_cannot_be_stored_is_known_all_the_same(
+    benches: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies in the dead letters: the gateway's audit would hand it on again and again, each time to another one."""
+    bench = await benches()
+    delivery_id = await _sent(bench)
+    good, bad = _sendgrid(bench, _event(delivery_id, "delivered")), _sendgrid(bench, _event(delivery_id, "click"))
+
+    async def write(connection: Connection, rows: Sequence[tuple[Receipt, UUID, datetime]]) -> frozenset[Any]:
+        if any(receipt.name == "click" for receipt, _, _ in rows):
+            raise ValueError("no column takes this")
+        return await write_receipts(connection, rows)
+
+    monkeypatch.setattr("tocsin_dispatcher.receiving.callbacks.write_receipts", write)
+    assert [one for one, _ in await bench.callbacks.take_in([good, bad])] == [bad]
+    ids = [UUID(one.callback.id) for one in (good, bad)]
+    async with bench.engine.connect() as connection:
+        assert await known_callbacks(connection, ids) == set(ids)
+    assert (await bench.delivery()).status == "delivered"
+
+
 SILENT = Outcome(OutcomeKind.UNKNOWN, answer="no answer")
 
 
@@ -286,3 +312,32 @@ async def test_a_call_is_counted_also_when_its_receipt_is_faster_than_its_answer
     assert bench.metrics.get_sample_value("tocsin_provider_attempts_total", counted) == 1
     duration = "notification_delivery_duration_seconds_count"
     assert bench.metrics.get_sample_value(duration, {"channel": "email"}) == 1
+
+
+async def test_a_batch_of_receipts_costs_as_many_statements_as_one_delivery_takes_steps(benches: MakeBench) -> None:
+    """SendGrid sends events of hundreds of messages at once: a round trip for each would never keep up with it."""
+    bench = await benches()
+    for user in range(1, 41):
+        await bench.profile(user_id=user)
+    await bench.intake.take_in([bench.firing(user_id=user) for user in range(1, 41)])
+    async with bench.working():
+        pass
+    ids = [row.id for row in await bench.rows("SELECT id FROM deliveries WHERE channel = 'email'")]
+    told = [
+        _event(id_, name, sg_event_id=f"{name}{id_}", email=f"{id_}@example.com", type="bounce")
+        for name in ("bounce", "delivered", "processed", "open")
+        for id_ in ids
+    ]
+    for one in told:
+        del one["partner_id"]  # of an address alone, as a bounce without our ids is
+    told += [{**one, "partner_id": "1", "sg_event_id": f"ours {one['sg_event_id']}"} for one in told]
+    ran: list[str] = []
+
+    def heard(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        ran.append(statement.split(maxsplit=1)[0])
+
+    event.listen(bench.engine.sync_engine, "before_cursor_execute", heard)
+    assert await bench.callbacks.take_in([_sendgrid(bench, *told)]) == []
+    event.remove(bench.engine.sync_engine, "before_cursor_execute", heard)
+    assert await bench.states() == {"bounced": 40}
+    assert len(ran) < 20, f"{len(ran)} statements"

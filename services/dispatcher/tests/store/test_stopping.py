@@ -10,10 +10,14 @@ from urllib.parse import urlencode
 import pytest
 
 from tocsin_dispatcher.addresses import address_hash
+from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.receipts.parse import Callback
 from tocsin_dispatcher.receiving.callbacks import Arrived
+from tocsin_dispatcher.store.choices import lock_preferences, put_preferences
 from tocsin_dispatcher.store.database import in_transaction
+from tocsin_dispatcher.store.recipients import Defaults, recipients
+from tocsin_dispatcher.store.suppression_list import add_suppression
 from tocsin_dispatcher.store.suppressions import AddressKey, Said, heed, suppressed
 from tocsin_dispatcher.unsubscribe import UnsubscribeLinks
 from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch
@@ -137,6 +141,54 @@ async def test_joining_a_group_again_takes_back_leaving_it_but_no_other_unsubscr
     assert [tuple(row) for row in await bench.rows(STANDS)] == [("unsubscribed", "unsubscribe one-click")]
 
 
+BY_CLICK_AND_GROUP = {"sendgrid group_unsubscribe", "unsubscribe one-click"}
+
+
+@pytest.mark.parametrize("clicks_first", [True, False])
+@pytest.mark.parametrize("together", [True, False])
+async def test_who_left_a_group_and_clicked_the_link_is_not_brought_back_by_the_group(
+    benches: MakeBench, clicks_first: bool, together: bool
+) -> None:
+    """Both are said for the same cause; each stands for itself, also when they come in one batch."""
+    bench = await benches()
+    await bench.profile()
+    at = bench.clock.now()
+    click, left = clicked(bench, None), event(bench, "group_unsubscribe", 1)
+    click = replace(
+        click, callback=replace(click.callback, received_at=at + timedelta(seconds=0 if clicks_first else 2))
+    )
+    said = [click, left] if clicks_first else [left, click]
+    for batch in [said] if together else [[one] for one in said]:
+        assert await bench.callbacks.take_in(batch) == []
+    ((reason, source),) = [tuple(row) for row in await bench.rows(STANDS)]
+    assert (reason, set(source.split(", "))) == ("unsubscribed", BY_CLICK_AND_GROUP)
+    await bench.callbacks.take_in([event(bench, "group_unsubscribe", 3), event(bench, "group_resubscribe", 4)])
+    assert [tuple(row) for row in await bench.rows(STANDS)] == [(reason, source)], "said once more it is not told twice"
+
+
+async def test_a_click_and_the_group_s_return_in_one_batch_leave_the_click(benches: MakeBench) -> None:
+    """The return is later, and takes back nothing that the click said."""
+    bench = await benches()
+    await bench.profile()
+    assert await bench.callbacks.take_in([clicked(bench, None), event(bench, "group_resubscribe", 5)]) == []
+    assert [tuple(row) for row in await bench.rows(STANDS)] == [("unsubscribed", "unsubscribe one-click")]
+
+
+async def test_what_a_bank_put_on_its_list_the_group_s_return_does_not_take_off(benches: MakeBench) -> None:
+    """The address stood there already when the bank's staff added it."""
+    bench = await benches()
+    await bench.profile()
+    await bench.callbacks.take_in([event(bench, "group_unsubscribe", 1)])
+    key = AddressKey(1, Channel.EMAIL, address_hash(ADDRESS_KEY, 1, Channel.EMAIL, EMAIL))
+    by_hand, now = SuppressionCause.UNSUBSCRIBED, bench.clock.now()
+    await in_transaction(
+        bench.engine,
+        lambda connection: add_suppression(connection, bench.ids.uuid7(), key, by_hand, "partner", "", now),
+    )
+    await bench.callbacks.take_in([event(bench, "group_resubscribe", 5)])
+    assert [tuple(row) for row in await bench.rows(STANDS)] == [("unsubscribed", "sendgrid group_unsubscribe, partner")]
+
+
 async def test_a_click_stops_its_kind_and_one_for_all_the_address(benches: MakeBench) -> None:
     """Who has no address any more has every kind switched off, should one come back."""
     bench = await benches()
@@ -154,6 +206,22 @@ async def test_a_click_stops_its_kind_and_one_for_all_the_address(benches: MakeB
     (row,) = await bench.rows(chosen, user=2)
     assert sorted(kind for kind, _, _ in row.overrides) == sorted(AlertKind)
     assert len(await bench.rows(STANDS)) == 1
+
+
+async def test_a_click_while_the_person_saves_their_first_preferences_is_not_lost(benches: MakeBench) -> None:
+    """The page had read that there are none; what it writes is whole."""
+    bench = await benches()
+    await bench.profile()
+    user, now = UserKey(1, 1), bench.clock.now()
+    async with bench.engine.begin() as saving:
+        await lock_preferences(saving, user, now)
+        known = (await recipients(saving, [user], Defaults(10, 50)))[user]
+        click = asyncio.create_task(bench.callbacks.take_in([clicked(bench, AlertKind.GOAL)]))
+        await asyncio.wait([click], timeout=1)  # it waits for the page, or is done
+        await put_preferences(saving, user, replace(known.preferences, digest_hour=7), now)
+    assert await asyncio.wait_for(click, 20) == []
+    (row,) = await bench.rows("SELECT overrides, digest_hour FROM preferences")
+    assert (row.overrides, row.digest_hour) == ([["goal", "email", False]], 7)
 
 
 async def test_two_that_say_opposite_things_at_once_do_not_deadlock(benches: MakeBench) -> None:

@@ -215,6 +215,33 @@ async def test_a_batch_of_many_banks_is_looked_up_by_one_statement(staff: Desk) 
     assert looked.count == 2
 
 
+async def test_who_asks_is_told_whatever_there_is_no_room_to_keep(staff: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bank with very many templates must not take the words of those that ask with it."""
+    for bank in (1, 2, 3):
+        await staff.activate(f"the words of bank {bank}", partner_id=bank)
+    monkeypatch.setattr("tocsin_dispatcher.templating.active._MOST_KEPT", 30)
+    fresh = ActiveTemplates(staff.bench.engine, staff.bench.clock)
+    for _ in range(2):
+        found = await asyncio.gather(*(fresh.of(bank) for bank in (1, 2, 3)))
+        assert [len(in_force.by_slot) for in_force in found] == [1, 1, 1]
+        staff.bench.clock.advance(FRESH_FOR)
+
+
+async def test_a_bank_has_no_more_in_force_than_every_replica_can_keep(
+    staff: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is activated in place of another counts instead of it."""
+    monkeypatch.setattr("tocsin_dispatcher.templating.versions.MOST_IN_FORCE", 100)
+    await staff.activate("a" * 60)
+    with pytest.raises(TocsinError) as refused:
+        await staff.activate("b" * 60, GOAL_SMS._replace(locale="de"))
+    assert refused.value.reason is Reason.STATE_CONFLICT
+    assert await staff.told() == "a" * 60
+    await staff.activate("c" * 90)
+    assert await staff.told() == "c" * 90
+    assert [row.body for row in await staff.bench.rows("SELECT body FROM templates WHERE active")] == ["c" * 90]
+
+
 async def test_without_a_database_the_words_known_before_are_told(staff: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """An attempt whose provider answers needs no more of the database than its own rows."""
     await staff.activate("one")
@@ -288,6 +315,27 @@ async def test_an_inbox_waits_a_moment_for_a_bank_s_words_and_no_longer(benches:
     url = action_url(theirs.context, "https://app.example")
     assert told == {theirs.id: InAppMessage("Title", "Other $812.00", url)}
     await hasty.children.close()
+
+
+async def test_an_inbox_template_that_is_slow_each_time_is_left_alone(staff: Desk) -> None:
+    """Intakes wait for it, those of other banks' firings too: what an e-mail may take is too long there."""
+    pause = "".join(f"{{% for n{depth} in range(1000) %}}" for depth in range(2)) + "{% endfor %}" * 2
+    slot = Slot(TemplateKind.TRANSACTION_LIMIT, Channel.IN_APP, None)
+    once = RequestKey(BANK, "staff", "CreateTemplate", "1")
+    slow = {"subject": "Title", "text": pause * 5 + "{{ amount }}"}
+    added = await staff.versions.add(BANK, slot, "", slow, "staff", once, b"")
+    activated = await staff.versions.activate(BANK, added.id, "staff")
+    (template,) = (await staff.active.of(BANK)).by_slot.values()
+    for number in range(3):
+        assert not staff.failures.bars(template), number
+        firing = staff.bench.firing()
+        words = await staff.wording.in_app(BANK, firing.context, EN)
+        assert words is not None, "what it took is there: it is told"
+    assert staff.failures.bars(template)
+    assert await staff.wording.inbox([staff.bench.firing()], staff.bench.clock.now()) == {}
+    await staff.failures.round()
+    noted = await staff.versions.get(BANK, activated.id)
+    assert (noted.failures, noted.last_failure) == (3, "slow")
 
 
 async def test_no_free_child_is_counted_but_not_held_against_the_template(staff: Desk) -> None:
@@ -454,6 +502,7 @@ SELECT i % 1000, uuidv7(), 'goal', 'sms', i / 1000, '', '', 'text', '', '{}', i 
         (store._NEWS, {"w_partner_id": [7, 8, 9], "w_revision": [0, 0, 1]}, "templates_active"),
         (store._INSERT, insert, "templates_"),
         (store._DEACTIVATE, {"partner_id": 7, "id": bench.ids.uuid7()}, "templates_active"),
+        (store._IN_FORCE, {"partner_id": 7}, "templates_active"),
         (store._LIST, {**none, "partner_id": 7, "only_active": False, "size": 50}, "templates_listed"),
     ):
         explained = text(f"EXPLAIN {statement.text}").bindparams(*statement._bindparams.values())

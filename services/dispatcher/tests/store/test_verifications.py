@@ -10,8 +10,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tocsin_dispatcher.announcing import Announcer
-from tocsin_dispatcher.breakers import BreakerKey
-from tocsin_dispatcher.delivering.way import Sent
 from tocsin_dispatcher.doors.translate import change_to_event
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.store import tables
@@ -33,37 +31,40 @@ from tocsin_dispatcher.values import (
     WorkClass,
 )
 from tocsin_dispatcher.verifying.codes import Codes
+from tocsin_dispatcher.verifying.composing import Coded
 from tocsin_dispatcher.verifying.limits import Limits
 from tocsin_dispatcher.verifying.verifications import VALID, Verifications
-from tocsin_dispatcher.verifying.way import CodedWay
 from tocsin_kit.activity import Activity
 from tocsin_kit.loops import Bell
 from tocsin_kit.postgres.outbox import Outbox
 from tocsin_kit.rpc.errors import Reason, TocsinError
 from tocsin_kit.telemetry.metrics import Metrics
 
-from .bench import ADDRESS_KEY, Bench, ScriptedWay
+from .bench import ADDRESS_KEY, SMALL, Bench, ScriptedWay
 from .conftest import MakeBench
 
 ME = UserKey(1, 1)
 PERSON = Recipient(None, Preferences(), PartnerSettings())
 
 
+MESSAGE = SmsMessage("+13125550123", "The text", SMALL)
+
+
 @dataclass
-class Told(ScriptedWay):
-    """A way that keeps what it is given to tell."""
+class Told:
+    """A composer that keeps what it is given to tell."""
 
     told: list[Notification] = field(default_factory=list)
 
-    async def send(
-        self, key: BreakerKey, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
-    ) -> Sent:
+    async def compose(
+        self, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
+    ) -> SmsMessage | Outcome:
         self.told.append(notification)
-        return Sent(Outcome(OutcomeKind.ACCEPTED, provider_id="m"))
+        return MESSAGE
 
     def text_message(self, notification: Notification, recipient: Recipient, at: datetime) -> SmsMessage | None:
         self.told.append(notification)
-        return super().text_message(notification, recipient, at)
+        return MESSAGE
 
 
 def codes() -> Codes:
@@ -190,6 +191,14 @@ async def test_a_code_that_was_not_sent_yet_gives_way_to_the_next(benches: MakeB
     assert await bench.gatekeeper.admit([old], {}) == []
     states = await bench.rows("SELECT status, due_at FROM deliveries ORDER BY created_at")
     assert [(row.status, row.due_at is None) for row in states] == [("expired", True), ("pending", False)]
+    history = await bench.rows("SELECT delivery_id, happening, reason, at FROM delivery_events")
+    assert [tuple(row) for row in history] == [(old.delivery.id, "expired", "expired", bench.clock.now())]
+    told = await bench.rows("SELECT subject FROM outbox ORDER BY id")
+    assert sorted(row.subject for row in told) == [
+        "tocsin.deliveries.sms.expired",
+        "tocsin.deliveries.sms.pending",
+        "tocsin.deliveries.sms.pending",
+    ], "who listens hears of every end"
     assert not await asking.confirm(ME, Channel.SMS, first)
     (new,) = await claimed(bench)
     assert new.delivery.id != old.delivery.id
@@ -205,23 +214,24 @@ async def test_a_code_is_opened_for_the_call_and_tells_the_time_that_is_left(ben
     (one,) = await claimed(bench)
     assert code not in repr(one)
     assert one.notification.critical
-    way = Told(Channel.SMS)
-    coded = CodedWay(way, codes())
+    composer = Told()
+    coded = Coded(composer, codes())
     attempt = Attempt(1, one.delivery.id, 1, "first", "key", bench.clock.now())
     for minutes, left in ((0, VALID), (3, VALID - timedelta(minutes=3)), (30, timedelta(minutes=1))):
         at = bench.clock.now() + timedelta(minutes=minutes)
-        assert (await coded.send(way.chain[0], attempt, one.notification, PERSON, at)).outcome.provider_id == "m"
-        assert way.told[-1].context == Verification(code, left)
+        assert await coded.compose(attempt, one.notification, PERSON, at) is MESSAGE
+        assert composer.told[-1].context == Verification(code, left)
         assert coded.text_message(one.notification, PERSON, at) is not None
-        assert way.told[-1].context == Verification(code, left)
-    told = len(way.told)
+        assert composer.told[-1].context == Verification(code, left)
+    told = len(composer.told)
     await asking.confirm(ME, Channel.SMS, code)
     await bench.execute("UPDATE deliveries SET due_at = :now, leased_until = NULL", now=bench.clock.now())
     (used,) = await claimed(bench)
-    sent = await coded.send(way.chain[0], attempt, used.notification, PERSON, bench.clock.now())
-    assert sent.outcome.kind is OutcomeKind.PERMANENT
+    sent = await coded.compose(attempt, used.notification, PERSON, bench.clock.now())
+    assert isinstance(sent, Outcome)
+    assert sent.kind is OutcomeKind.PERMANENT
     assert coded.text_message(used.notification, PERSON, bench.clock.now()) is None
-    assert len(way.told) == told
+    assert len(composer.told) == told
 
 
 async def test_limits_of_a_day_begin_again_the_next_and_refusals_count_nothing(benches: MakeBench) -> None:

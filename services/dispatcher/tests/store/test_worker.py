@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -357,3 +359,33 @@ async def test_the_database_refuses_a_step_that_is_not_allowed(benches: MakeBenc
     await bench.intake.take_in([bench.firing()])
     with pytest.raises(IntegrityError, match="may not go from pending to delivered"):
         await bench.execute("UPDATE deliveries SET status = 'delivered', due_at = NULL WHERE channel = 'email'")
+
+
+@dataclass
+class BreakingWay(ScriptedWay):
+    """The call for one delivery breaks in our own hands."""
+
+    broken: UUID | None = None
+
+    async def send(
+        self, key: BreakerKey, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
+    ) -> Sent:
+        if notification.id == self.broken:
+            raise UnicodeError("label empty or too long")
+        return await super().send(key, attempt, notification, recipient, now)
+
+
+async def test_a_message_that_breaks_its_call_is_tried_again_and_ends_nothing_else(benches: MakeBench) -> None:
+    way = BreakingWay(Channel.EMAIL)
+    bench = await benches(way)
+    await bench.profile()
+    firings = [bench.firing() for _ in range(3)]
+    way.broken = firings[1].id
+    await bench.intake.take_in(firings)
+    async with bench.working():
+        assert await bench.states() == {"sent": 2, "retrying": 1}
+        way.broken = None
+        await bench.step()
+    assert await bench.states() == {"sent": 3}
+    marked = await bench.rows("SELECT possible_duplicate FROM attempts WHERE number = 2")
+    assert [row.possible_duplicate for row in marked] == [True], "nobody knows whether it left"

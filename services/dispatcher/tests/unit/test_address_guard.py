@@ -197,6 +197,62 @@ async def test_a_name_that_changes_between_check_and_connection_leads_nowhere_el
     assert connected == [("203.0.114.7", 443)]
 
 
+INSIDE = [
+    "127.0.0.1",
+    "169.254.169.254",
+    "::1",
+    "::ffff:10.0.0.1",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.0.1",
+    "fd00::1",
+]
+"""Where a webhook must never lead, however it is led there."""
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+async def test_a_name_that_comes_to_lead_inside_is_refused_whenever_it_is_asked(
+    attempt: Attempt, resolving: Resolving, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    """At the first call it is public and nobody answers there; by the second it leads inside, and nothing is tried."""
+    resolving.answers = [["203.0.114.7"], [inside]]
+    tried: list[object] = []
+
+    async def connect(_loop: object, _sock: object, address: object) -> None:
+        tried.append(address)
+        raise ConnectionRefusedError
+
+    async with calling() as http:
+        monkeypatch.setattr(type(asyncio.get_running_loop()), "sock_connect", connect)
+        assert await asked(http, "https://hook.example/1", attempt) == NotWritten("ClientConnectorError")
+        assert await asked(http, "https://hook.example/1", attempt) == REFUSAL
+    assert tried == [("203.0.114.7", 443)]
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+async def test_a_redirect_that_leads_inside_is_an_answer_like_another(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    """Nothing is connected to but the endpoint itself."""
+    tried: list[object] = []
+    connect = asyncio.SelectorEventLoop.sock_connect
+
+    async def noted(loop: Any, sock: Any, address: Any) -> None:
+        tried.append(address)
+        await connect(loop, sock, address)
+
+    async def elsewhere(_request: web.Request) -> web.Response:
+        host = f"[{inside}]" if ":" in inside else inside
+        return web.Response(status=307, headers={"Location": f"http://{host}/latest/meta-data/"})
+
+    async with allowed(elsewhere) as (url, http):
+        monkeypatch.setattr(type(asyncio.get_running_loop()), "sock_connect", noted)
+        exchange = await asked(http, url, attempt)
+    assert isinstance(exchange, Answer)
+    assert exchange.status == 307
+    assert tried == [("127.0.0.1", int(url.rpartition(":")[2]))]
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -286,6 +342,13 @@ async def test_silence_is_told_from_what_never_left(attempt: Attempt, handler: H
         assert not isinstance(await asked(http, url, attempt), Answer | NotWritten)
 
 
+@pytest.mark.parametrize("host", ["hook..example", ".hook.example", f"{'a' * 64}.example"])
+async def test_what_cannot_be_a_name_is_refused_and_raises_nothing(attempt: Attempt, host: str) -> None:
+    """Python's codec of names raises an error that is no OSError: it once ended the lane of all webhooks."""
+    async with calling() as http:
+        assert await asked(http, f"https://{host}/1", attempt) == REFUSAL
+
+
 async def test_a_name_whose_servers_do_not_answer_keeps_no_call_longer_than_its_limit(
     attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,3 +357,30 @@ async def test_a_name_whose_servers_do_not_answer_keeps_no_call_longer_than_its_
     async with calling(limit=0.2) as http:
         assert await asked(http, "https://hook.example/1", attempt) == NotWritten("TimeoutError")
         never.set()
+
+
+async def test_a_name_whose_servers_do_not_answer_has_one_thread_however_many_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One user's endpoint whose name hangs must not take the threads in which other names are resolved."""
+    answers, asked = threading.Event(), []
+
+    def look_up(host: str, port: int, **_: object) -> list[Any]:
+        asked.append(host)
+        if host == "hanging.example":
+            answers.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with ThreadPoolExecutor(2) as executor:
+        guard = AddressGuard([], executor)
+        waiting = [asyncio.create_task(guard.resolve("hanging.example", 443)) for _ in range(10)]
+        try:
+            (found,) = await asyncio.wait_for(guard.resolve("healthy.example", 443), 5)
+            assert found["host"] == "8.8.8.8"
+        finally:
+            answers.set()
+        assert {found[0]["host"] for found in await asyncio.gather(*waiting)} == {"8.8.8.8"}
+        assert sorted(asked) == ["hanging.example", "healthy.example"]
+        await guard.resolve("hanging.example", 443)
+    assert len(asked) == 3, "an answer is not kept: the name may lead elsewhere by now"

@@ -10,7 +10,7 @@ import pytest
 
 from tocsin_dispatcher.channels.sms import Sms
 from tocsin_dispatcher.delivering.look_ups import Lost, matched
-from tocsin_dispatcher.delivering.way import MediumWay
+from tocsin_dispatcher.delivering.way import BuiltIn, MediumWay
 from tocsin_dispatcher.rendering.renderer import Renderer
 from tocsin_dispatcher.store.claims import Claimed
 from tocsin_dispatcher.values import (
@@ -111,7 +111,7 @@ async def test_the_words_of_an_attempt_are_composed_as_they_were_sent(
 ) -> None:
     provider = Heard()
     renderer = Renderer("https://app.example", "Bank")
-    way = MediumWay(Channel.SMS, Sms(renderer), [provider], lambda message: message.size)
+    way = MediumWay(Channel.SMS, BuiltIn(Sms(renderer)), [provider], lambda message: message.size)
     bill = UpcomingBillContext(5, "Rent", Decimal("1200"), "USD", (NOON + timedelta(days=1)).date())
     notification, recipient = make_notification(bill), make_case().recipient
     await way.send(way.chain[0], attempt, notification, recipient, NOON)

@@ -5,10 +5,11 @@ import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import jsonschema
 import pytest
@@ -17,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tocsin_devstack.contracts import sendgrid_mail_send, twilio_create_message
 from tocsin_dispatcher.providers.http import http_client
 from tocsin_dispatcher.providers.mailbox import Mailbox
 from tocsin_dispatcher.providers.sendgrid import SendGrid, SendGridAccount
@@ -118,6 +120,15 @@ async def test_a_mail_is_what_sendgrids_own_document_asks_for(attempt: Attempt) 
     jsonschema.Draft202012Validator({**document, **schema}).validate(payload)
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("Bank", {"email": "a@b.example", "name": "Bank"}), ("", {"email": "a@b.example"})]
+)
+async def test_a_sender_without_a_name_has_none(attempt: Attempt, name: str, wanted: dict[str, str]) -> None:
+    async with http_client(timedelta(seconds=5), TracerProvider().get_tracer("test")) as http:
+        sendgrid = SendGrid(SendGridAccount("SG.key", "a@b.example", name, "http://127.0.0.1:9"), http)
+        assert sendgrid.payload(MAIL, attempt)["from"] == wanted
+
+
 async def test_twilio_takes_a_form_whose_callback_names_our_delivery(attempt: Attempt) -> None:
     seen: list[tuple[str, str, dict[str, list[str]]]] = []
 
@@ -141,6 +152,57 @@ async def test_twilio_takes_a_form_whose_callback_names_our_delivery(attempt: At
             f"?partner_id=1&delivery_id={attempt.delivery_id}&attempt=1#rc=5&rp=all"
         ],
     }
+
+
+@pytest.mark.skipif(not CONTRACTS.exists(), reason="the providers' documents are not here")
+@pytest.mark.parametrize("service", ["", "MG" + "0" * 32])
+async def test_a_text_as_it_is_sent_is_what_twilios_own_document_asks_for(attempt: Attempt, service: str) -> None:
+    """From a number, and by a Messaging Service; in letters of two alphabets."""
+    sent: list[dict[str, str]] = []
+
+    async def record(request: web.Request) -> web.Response:
+        sent.append(dict(parse_qsl((await request.read()).decode(), keep_blank_values=True, strict_parsing=True)))
+        return web.json_response({"sid": "SM1"}, status=201)
+
+    async with serving(record) as url:
+        account = TwilioAccount("AC" + "0" * 32, "token", "+15017250604", service, url, "https://bank.example")
+        async with http_client(timedelta(seconds=5), TracerProvider().get_tracer("test")) as http:
+            for words in ("Low balance: 12.50 & more = 100%", "残高が少なくなっています"):
+                await Twilio(account, http).send(replace(TEXT, text=words), attempt)
+    check = twilio_create_message(CONTRACTS)
+    assert [check(form) for form in sent] == [[], []]
+    assert [form["Body"] for form in sent] == ["Low balance: 12.50 & more = 100%", "残高が少なくなっています"]
+    assert all(("MessagingServiceSid" in form, "From" in form) == (bool(service), not service) for form in sent)
+    assert check({**sent[0], "StatusCallback": "nowhere in particular"}), "the document is looked at"
+
+
+@pytest.mark.skipif(not CONTRACTS.exists(), reason="the providers' documents are not here")
+async def test_a_mail_as_it_is_sent_is_what_sendgrids_own_document_asks_for(attempt: Attempt) -> None:
+    """Over the wire, in letters of other alphabets, and with a link as long as one can be."""
+    sent: list[dict[str, object]] = []
+
+    async def record(request: web.Request) -> web.Response:
+        sent.append(await request.json())
+        return await accept_mail(request)
+
+    unusual = EmailMessage(
+        "juergen@example.com", "Grüße 残高", "text\n残高", "<p>é</p>", "https://b.example/u/" + "t" * 400
+    )
+    async with serving(record) as url, providers(url) as (sendgrid, _, _):
+        for mail in (MAIL, unusual):
+            await sendgrid.send(mail, attempt)
+    check = sendgrid_mail_send(CONTRACTS)
+    assert [check(body) for body in sent] == [[], []]
+    assert [body["subject"] for body in sent] == ["Hello", "Grüße 残高"]
+    assert check({**sent[0], "personalizations": []}), "the document is looked at"
+
+
+def test_an_account_does_not_show_its_secret() -> None:
+    """Wherever an error or a log shows it."""
+    texts = TwilioAccount("AC1", "a-secret-token", "+15017250604", "", "https://api.example", "https://bank.example")
+    mails = SendGridAccount("SG.a-secret", "a@b.example", "Bank", "https://api.example")
+    assert "AC1" in repr(texts)
+    assert "secret" not in repr(texts) + repr(mails)
 
 
 async def test_a_refused_connection_is_transient(attempt: Attempt) -> None:

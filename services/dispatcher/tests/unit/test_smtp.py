@@ -195,6 +195,24 @@ async def test_a_mail_is_handed_over_and_named_by_its_message_id(attempt: Attemp
     assert "ann@" not in str(span.attributes)
 
 
+async def take_mail_and_leave_no_goodbye_answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that takes every message, and does not answer QUIT."""
+    writer.write(b"220 ready\r\n")
+    while (line := await reader.readuntil(b"\r\n")) != b"QUIT\r\n":
+        if line == b"DATA\r\n":
+            writer.write(b"354 go on\r\n")
+            await reader.readuntil(b"\r\n.\r\n")
+        writer.write(b"250 ok\r\n")
+    await reader.read()
+
+
+async def test_a_mail_that_was_taken_is_not_doubted_because_the_goodbye_took_too_long(attempt: Attempt) -> None:
+    """The last message of a connection: it would leave a second time."""
+    async with listening(take_mail_and_leave_no_goodbye_answered) as server, calling(server, 0.5) as (smtp, _):
+        outcomes = [(await smtp.send(MAIL, attempt)).kind for _ in range(100)]
+    assert outcomes == [K.ACCEPTED] * 100
+
+
 async def test_an_address_that_is_not_ascii_goes_to_a_server_that_takes_it(attempt: Attempt) -> None:
     async with relaying() as relay:
         outcome = await relay.smtp.send(replace(MAIL, to="jürgen@straße.example"), attempt)

@@ -1,5 +1,6 @@
 """Which version a reader gets, when one is left alone, and what examples there are."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
@@ -8,8 +9,12 @@ import pytest
 
 from tocsin_dispatcher.planning.gate import GATE, OF_NO_ALERT
 from tocsin_dispatcher.rendering.formats import locale_named
+from tocsin_dispatcher.rendering.loading import read_template
+from tocsin_dispatcher.rendering.renderer import Renderer
+from tocsin_dispatcher.templating.checking import Checks
+from tocsin_dispatcher.templating.children import Children
 from tocsin_dispatcher.templating.choosing import InForce, candidates
-from tocsin_dispatcher.templating.examples import NoSuchValue, edges, example, of_today
+from tocsin_dispatcher.templating.examples import NoSuchValue, edges, example, of_today, reader
 from tocsin_dispatcher.templating.quarantine import PAUSE, WITHIN, Quarantine
 from tocsin_dispatcher.values import (
     AccountThresholdContext,
@@ -101,8 +106,11 @@ def test_every_kind_has_an_example_of_its_own(kind: TemplateKind) -> None:
         (TemplateKind.VERIFICATION, {"code": "000111", "minutes": "5"}, None),
         (TemplateKind.SYSTEM, {"notice": "help"}, None),
         (GOAL, {"boat": "x"}, "there is no value 'boat'"),
-        (GOAL, {"percent": "many"}, "no such number"),
-        (GOAL, {"current_amount": "1,5"}, "no such number"),
+        (GOAL, {"goal": "Boat", "percent": "many"}, "'percent' is no such number"),
+        (GOAL, {"current_amount": "1,5"}, "'current_amount' is no such number"),
+        (GOAL, {"current_amount": "1e400"}, "'current_amount' is no such number"),
+        (GOAL, {"current_amount": "NaN"}, "'current_amount' is no such number"),
+        (GOAL, {"target_amount": "9" * 15}, "'target_amount' is no such number"),
         (TemplateKind.UPCOMING_BILL, {"due_on": "2025-13-01"}, "no such number"),
         (TemplateKind.VERIFICATION, {"minutes": "9" * 30}, "no such number"),
         (TemplateKind.SYSTEM, {"notice": "party"}, "no such number"),
@@ -118,6 +126,20 @@ def test_values_take_the_place_of_an_example_s(
     else:
         with pytest.raises(NoSuchValue, match=wrong):
             example(kind, values)
+
+
+@pytest.mark.parametrize("kind", TemplateKind)
+@pytest.mark.parametrize("value", ["1e400", "9" * 400, "0001-01-01", "9999-12-31T23:59:59+00:00", "-5", "", "x", "٣"])
+def test_whatever_value_is_given_it_is_told_or_named(kind: TemplateKind, value: str) -> None:
+    """A bank's staff may type anything: nothing of it ends a preview otherwise."""
+    checks = Checks(Children(), Renderer("https://app.example", "First Bank"))
+    for name in {} if kind is TemplateKind.DIGEST else json.loads(read_template(f"{kind}/example.json")):
+        said = f"'{name}' is told"
+        try:
+            checks.renderer.known(checks.example(kind, {name: value}, reader("de-DE")), reader("de-DE"))
+        except NoSuchValue as refusal:
+            said = str(refusal)
+        assert f"'{name}'" in said
 
 
 def test_an_example_told_today_has_a_bill_that_is_due_soon() -> None:

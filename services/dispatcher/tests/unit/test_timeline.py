@@ -87,8 +87,12 @@ def happened(what: Happening, minutes: int = 1, **more: Any) -> StoredHappening:
     return StoredHappening(at(minutes), what, **{**values, **more})
 
 
-def receipt(effect: ReceiptEffect, name: str, minutes: int = 5) -> StoredReceipt:
-    return StoredReceipt(at(minutes), effect, name, name)
+def receipt(effect: ReceiptEffect, name: str, minutes: int = 5, attempt: int | None = 1) -> StoredReceipt:
+    return StoredReceipt(at(minutes), effect, name, name, attempt)
+
+
+def called(number: int, began: datetime) -> StoredAttempt:
+    return StoredAttempt(number, "sendgrid", "key", began, began, OutcomeKind.ACCEPTED, 202, None, None, False)
 
 
 HELD = [reason for reason in Reason if reason in words._HELD_BECAUSE]
@@ -210,3 +214,30 @@ def test_what_happens_at_one_instant_is_told_in_the_order_in_which_it_must_have_
         EntryKind.DELIVERED,
         EntryKind.OPENED,
     ]
+
+
+@pytest.mark.parametrize("number", [2, None])
+def test_what_a_provider_says_of_a_call_is_told_after_it(number: int | None) -> None:
+    """SendGrid tells whole seconds, and no two machines' clocks agree: an answer is never told before its question."""
+    first, second = called(1, NOON + timedelta(milliseconds=300)), called(2, NOON + timedelta(milliseconds=700))
+    heard = (
+        receipt(ReceiptEffect.OPENED, "open", 0, number),
+        receipt(ReceiptEffect.DELIVERED, "delivered", 0, number),
+        receipt(ReceiptEffect.SENT, "processed", -1, 1),
+    )
+    entries = entries_of(story(course(attempts=(first, second), receipts=heard)), tell)
+    kinds = [entry.kind for entry in entries][2:]
+    processed, arrived = [EntryKind.ON_ITS_WAY], [EntryKind.DELIVERED, EntryKind.OPENED]
+    calls = EntryKind.ATTEMPTED
+    of_the_second = [calls, *processed, calls, *arrived]
+    assert kinds == (of_the_second if number else [calls, *processed, *arrived, calls])
+    assert [entry.at for entry in entries] == sorted(entry.at for entry in entries), (
+        "oldest first, as the contract says"
+    )
+
+
+def test_how_it_ended_is_told_after_the_call_too() -> None:
+    """When the receipts are forgotten, their times are in the delivery."""
+    ended = delivery(status=DeliveryState.DELIVERED, delivered_at=NOON)
+    entries = entries_of(story(course(ended, attempts=(called(1, NOON + timedelta(milliseconds=300)),))), tell)
+    assert [entry.kind for entry in entries][2:] == [EntryKind.ATTEMPTED, EntryKind.DELIVERED]

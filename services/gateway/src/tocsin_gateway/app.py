@@ -15,8 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tocsin_gateway.callbacks.receiving import CallbackPath, Receiver
 from tocsin_gateway.callbacks.signatures import SendGridSignature, TwilioSignature
+from tocsin_gateway.callbacks.unsubscribing import (
+    CLICKS_AT_ONCE,
+    CLICKS_PER_SECOND,
+    LARGEST_CLICK,
+    UnsubscribeSignature,
+    UnsubscribeTokens,
+    Unsubscribing,
+)
 from tocsin_gateway.callbacks.unsubscribing import PATH as UNSUBSCRIBE
-from tocsin_gateway.callbacks.unsubscribing import UnsubscribeSignature, UnsubscribeTokens, Unsubscribing
 from tocsin_gateway.doors.inbox import NotificationInbox, subscriber
 from tocsin_gateway.doors.jobs import handlers
 from tocsin_gateway.doors.translate import receipt
@@ -101,7 +108,7 @@ async def gateway(
         return Receiver(path, ledger, public_url=settings.public_url, clock=clock, ids=ids, metrics=own_metrics)
 
     links = UnsubscribeTokens({"1": settings.unsubscribe_key.get_secret_value().encode()})
-    by_link = receiver(CallbackPath("unsubscribe", UNSUBSCRIBE, UnsubscribeSignature(links)))
+    by_link = receiver(CallbackPath("unsubscribe", UNSUBSCRIBE, UnsubscribeSignature(links), LARGEST_CLICK))
 
     async def database() -> str | None:
         return await _database(engine)
@@ -110,7 +117,7 @@ async def gateway(
         rest=RestApi(table, codec, door, upstream.call),
         live=LiveInbox(NotificationInbox(upstream, codec), feeds, verifier, clock, measured.live_sockets),
         callbacks=[(path.path, receiver(path)) for path in paths],
-        unsubscribing=Unsubscribing(links, by_link),
+        unsubscribing=Unsubscribing(links, by_link, TokenBuckets(CLICKS_PER_SECOND, CLICKS_AT_ONCE, monotonic)),
         door=door,
         metrics=MergedMetrics(metrics, settings.metrics_urls),
         ready=database,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -62,7 +62,8 @@ Handle = Callable[[Sequence[Message]], Awaitable[Sequence[Verdict]]]
 class Consumer:
     """A Part that takes messages from a durable and has `handle` judge them, up to `batch` at once.
 
-    `concurrency` such batches are worked on side by side. When `handle` fails because the infrastructure is away,
+    While batches are full, up to `concurrency` are worked on side by side; what only trickles in comes together in the
+    next one meanwhile. When `handle` fails because the infrastructure is away,
     the same batch is tried again after a pause; any other error ends the process.
     """
 
@@ -85,11 +86,6 @@ class Consumer:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Consume until `stopping`; what is being handled then is finished first."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._concurrency):
-                group.create_task(self._consume(stopping))
-
-    async def _consume(self, stopping: asyncio.Event) -> None:
         stopped = asyncio.create_task(stopping.wait())
         arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._broker.when_back(lambda: arrived.put_nowait(None))
@@ -112,6 +108,7 @@ class Consumer:
         inbox = client.new_inbox()
         subscription = await client.subscribe(inbox, cb=arrived.put)
         wanted, refusal, pause = 0, "", _PAUSE
+        working: set[asyncio.Task[None]] = set()
         try:
             while not stopped.done():
                 if wanted <= 0:
@@ -123,20 +120,33 @@ class Consumer:
                 wanted = wanted - len(messages) if messages and len(messages) == len(got) else 0
                 if messages:
                     pause = _PAUSE
-                    await self._work_on(messages, stopped)
+                    working.add(asyncio.create_task(self._work_on(messages, stopped)))
+                    working = await self._room(working, is_full=len(messages) == self._batch)
                 before, refusal = refusal, next(filter(None, map(_refusal, got)), "")
                 if refusal:
                     self._note(refusal, before)
                     await asyncio.wait([stopped], timeout=pause.total_seconds())
                     pause = min(pause * 2, _LONGEST_PAUSE)
+        except asyncio.CancelledError:
+            for task in working:
+                task.cancel()
+            raise
         finally:
             with suppress(nats.errors.Error, OSError):
                 await subscription.unsubscribe()
+            await _results(working)
             while not arrived.empty():
                 left = arrived.get_nowait()
                 if left is not None and left.reply:
                     with suppress(nats.errors.Error, OSError):
                         await left.nak()
+
+    async def _room(self, working: set[asyncio.Task[None]], *, is_full: bool) -> set[asyncio.Task[None]]:
+        """Wait until another batch may be worked on; those that go on."""
+        while working and (not is_full or len(working) >= self._concurrency):
+            done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+            await _results(done)
+        return working
 
     def _note(self, refusal: str, before: str) -> None:
         if refusal != before:
@@ -237,6 +247,13 @@ def _refusal(arrival: Msg | None) -> str:
     headers = arrival.headers or {}
     status = headers.get("Status", "")
     return "" if status in ("404", "408") else f"{status} {headers.get('Description', '')}".strip() or "no status"
+
+
+async def _results(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Wait for all; raises what the first of them that failed raised."""
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if ended is not None:
+            raise ended
 
 
 async def _keep_in_progress(arrivals: Sequence[Msg]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import TypeVar
 
 import nats
@@ -82,6 +83,7 @@ ACK_WAIT = timedelta(seconds=30)
 DUPLICATE_WINDOW = timedelta(minutes=2)
 
 
+@lru_cache(maxsize=1024)
 def stream_of(subject: str) -> Stream:
     """The stream that stores `subject`; LookupError when none does."""
     for stream in STREAMS:

@@ -24,12 +24,14 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    any_,
     bindparam,
     delete,
     func,
     insert,
     select,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tocsin_kit.activity import Activity
@@ -135,7 +137,8 @@ class _Relay:
             .limit(_BATCH)
             .with_for_update(skip_locked=True)
         )
-        self._delete = delete(table).where(table.c.id.in_(bindparam("sent", expanding=True)))
+        # One array, whatever the number: a statement of its own for each would be prepared and planned as often.
+        self._delete = delete(table).where(table.c.id == any_(bindparam("sent", type_=ARRAY(BigInteger))))
 
     async def round(self) -> datetime | None:
         """Publish what waits in the lane, batch by batch."""

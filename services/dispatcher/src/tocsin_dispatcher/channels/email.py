@@ -27,20 +27,23 @@ class Email:
 
     def compose(self, notification: Notification, recipient: Recipient, now: datetime) -> EmailMessage:
         """The e-mail of one attempt."""
-        contact = recipient.contact
-        if contact is None:
+        if recipient.contact is None:
             raise ValueError("an e-mail needs an address")
-        texts = self._renderer.email(notification.context, reader_of(contact, now), self.stop(notification))
-        return self.message(notification, contact, texts)
+        stop = self.stop(notification)
+        texts = self._renderer.email(notification.context, reader_of(recipient.contact, now), stop)
+        return _message(recipient.contact, texts, stop)
 
     def message(self, notification: Notification, contact: Contact, texts: EmailTexts) -> EmailMessage:
         """The e-mail of such texts. Raises ValueError where there is no address."""
-        if not contact.email:
-            raise ValueError("an e-mail needs an address")
-        stop = self.stop(notification)
-        return EmailMessage(header_text(contact.email), header_text(texts.subject), texts.text, texts.html, stop)
+        return _message(contact, texts, self.stop(notification))
 
     def stop(self, notification: Notification) -> str:
         """The link that stops e-mails of its kind."""
         kind = kind_told(notification.context) if notification.trial is None else notification.trial.kind
         return self._links.url(kind_switch(UserKey(notification.partner_id, notification.user_id), kind, Channel.EMAIL))
+
+
+def _message(contact: Contact, texts: EmailTexts, stop: str) -> EmailMessage:
+    if not contact.email:
+        raise ValueError("an e-mail needs an address")
+    return EmailMessage(header_text(contact.email), header_text(texts.subject), texts.text, texts.html, stop)

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
+import structlog
+
 from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.delivering.gatekeeper import Admitted, Gatekeeper
 from tocsin_dispatcher.delivering.look_ups import LookUps
@@ -28,6 +30,7 @@ Call = Callable[[], Coroutine[None, None, None]]
 Piece = Callable[[], Awaitable[Sequence[Call]]]
 Item = TypeVar("Item")
 
+_log = structlog.get_logger(__name__)
 _LOST = Outcome(OutcomeKind.UNKNOWN, answer="the worker was lost during the call")
 
 
@@ -47,6 +50,13 @@ class Batches:
     ) -> None:
         self._look_ups, self._way, self._gatekeeper, self._recorder = look_ups, way, gatekeeper, recorder
         self._board, self._recheck, self._clock, self._done = board, recheck, clock, done
+        self._gating = 0
+
+    @property
+    def is_gating(self) -> bool:
+        """Whether some are at the gate just now. Others had better come together after them: a transaction costs as
+        much for one as for a few."""
+        return self._gating > 0
 
     def split(self, claims: Sequence[Claimed]) -> list[tuple[Piece, Sequence[Claimed]]]:
         """The batch as pieces of work that do not wait for each other, each with its claims."""
@@ -82,8 +92,12 @@ class Batches:
         return await self._leave(claims, await self._recheck(firings))
 
     async def _leave(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Call]:
-        await self._board.refresh()
-        admitted = await self._gatekeeper.admit(claims, standings)
+        self._gating += 1
+        try:
+            await self._board.refresh()
+            admitted = await self._gatekeeper.admit(claims, standings)
+        finally:
+            self._gating -= 1
         in_hand = {one.claimed.key for one in admitted}
         # a digest that was formed now has the slot of its first member
         in_hand |= {one.claimed.members[0].key for one in admitted if one.claimed.members}
@@ -121,9 +135,10 @@ class Batches:
         try:
             sent = await self._way.send(admitted.provider, attempt, claimed.notification, admitted.recipient, now)
         except Exception as error:
-            # The local mailbox is a provider whose network is our own database.
+            # The local mailbox is a provider whose network is our own database. What a single message breaks is that
+            # message's, whoever is to blame: the others leave.
             if not is_transient(error):
-                raise
+                _log.exception("message_broke_its_call", delivery_id=str(delivery.id), channel=delivery.channel)
             sent = Sent(Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__))
         ended = self._clock.now()
         outcome = sent.outcome.dated(ended)

@@ -12,7 +12,7 @@ from tocsin_dispatcher.breakers import Breaker, BreakerKey, Breakers, BreakerSta
 from tocsin_dispatcher.paces import Paces, Pause
 from tocsin_dispatcher.provider_text import shown
 from tocsin_dispatcher.store.breaker_rows import read_board, write_board
-from tocsin_dispatcher.store.database import Connection, Engine
+from tocsin_dispatcher.store.database import Connection, Engine, reads
 from tocsin_dispatcher.values import Outcome, OutcomeKind
 from tocsin_kit.clock import Clock
 from tocsin_kit.telemetry.metrics import Metrics
@@ -67,7 +67,7 @@ class BreakerBoard:
         random: Random,
         of_addresses: Sequence[str] = (),
     ) -> None:
-        self._engine, self._clock, self._metrics = engine, clock, metrics
+        self._reads, self._clock, self._metrics = reads(engine), clock, metrics
         self._breakers, self._paces = Breakers(), Paces(paces, random)
         self._known = set(keys)
         self._of_addresses = of_addresses
@@ -156,7 +156,7 @@ class BreakerBoard:
 
     async def refresh(self) -> None:
         """Follow what the other replicas, or an operator, wrote."""
-        async with self._engine.connect() as connection:
+        async with self._reads.connect() as connection:
             now = self._clock.now()
             written = await read_board(connection, self._breakers.not_closed(), now - _PAUSES_TELL)
         for key, (breaker, pause) in written.items():
@@ -164,11 +164,13 @@ class BreakerBoard:
             self._breakers.follow(key, breaker, now)
             if pause is not None:
                 self._paces.follow(key, pause, now)
-        self._show()
+        if written:
+            self._show()
 
     async def round(self) -> None:
         """As `refresh`, for a loop that looks every `REFRESH`."""
         await self.refresh()
+        self._show()
         now = self._clock.now()
         if now >= self._swept_at + _SWEEP:
             self._swept_at = now

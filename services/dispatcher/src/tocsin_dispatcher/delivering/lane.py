@@ -14,7 +14,7 @@ from tocsin_dispatcher.delivering.digesting import whole_digests
 from tocsin_dispatcher.delivering.recorder import Recorder
 from tocsin_dispatcher.delivering.shares import Shares
 from tocsin_dispatcher.store.claims import Claimed, claim, due_by_class, give_back, last_served
-from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
+from tocsin_dispatcher.store.database import Connection, Engine, in_transaction, reads
 from tocsin_dispatcher.values import Channel, Delivery, WorkClass
 from tocsin_kit.activity import Activity
 from tocsin_kit.clock import Clock
@@ -63,11 +63,13 @@ class Lane:
         """`shares` are for channels whose deliveries have addresses of their own."""
         self.name = f"lane.{channel}"
         self._channel, self._engine, self._lease = channel, engine, lease
+        self._reads = reads(engine)
         self._slots, self._clock, self._activity, self._bell = Slots(slots), clock, activity, bell
         self._shares = shares
         self._loop = Loop(self.name, self._round, clock=clock, activity=activity, wake=bell)
         self._stopping = asyncio.Event()
         self._empty = asyncio.Event()
+        self._put_off = False
         self._batches: Batches | None = None
         self._recorder: Recorder | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -111,18 +113,23 @@ class Lane:
         """Claim for the free slots; answers when more is due, None where slots are awaited first."""
         if self._stopping.is_set():
             return None
-        due = await self._due()
-        now = self._clock.now()
+        if self._batches is None or self._batches.is_gating:
+            self._put_off = True  # what comes due meanwhile goes through the gate together
+            return None
+        due, now, again = await self._due(), self._clock.now(), False
         for classes, free in ((WorkClass.REALTIME,), self._free_realtime), (_OTHERS, self._free_others):
             late = [lane for lane in classes if lane in due and due[lane] <= now]
             if late and free():
-                self._begin(await self._claim(late, free()))
-        due = await self._due()
+                claims = await self._claim(late, free())
+                self._begin(claims)
+                again |= bool(claims) and free() > 0
+        if again:
+            return now  # what comes next in the classes that were claimed, only asking tells
         blocked = {
             WorkClass.REALTIME: self._slots.free <= 0,
             **dict.fromkeys(_OTHERS, self._slots.free_for_others <= 0),
         }
-        return min((at for lane, at in due.items() if not blocked[lane] or at > self._clock.now()), default=None)
+        return min((at for lane, at in due.items() if not blocked[lane] or at > now), default=None)
 
     def _free_realtime(self) -> int:
         return min(self._slots.free, _LARGEST_CLAIM)
@@ -131,7 +138,7 @@ class Lane:
         return min(self._slots.free_for_others, _LARGEST_CLAIM)
 
     async def _due(self) -> Mapping[WorkClass, datetime]:
-        async with self._engine.connect() as connection:
+        async with self._reads.connect() as connection:
             return await due_by_class(connection, self._channel, self._rooms())
 
     async def _claim(self, classes: Sequence[WorkClass], slots: int) -> list[Claimed]:
@@ -166,6 +173,12 @@ class Lane:
             raise RuntimeError("a lane works while it runs")
         self._tasks.create_task(work)
 
+    def _go_on(self) -> None:
+        """The gate is free: have the round that was put off."""
+        if self._put_off:
+            self._put_off = False
+            self._bell.set()
+
     async def _piece(self, piece: Piece, members: Sequence[Claimed]) -> None:
         """Do a piece; the calls that follow run by themselves. A database that is away costs the claim, not more."""
         try:
@@ -175,6 +188,7 @@ class Lane:
                 self.done(_deliveries(members))
                 return
             calls = await piece()
+            self._go_on()
         except Exception as error:
             if not is_transient(error):
                 raise

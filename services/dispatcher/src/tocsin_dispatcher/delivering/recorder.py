@@ -20,11 +20,12 @@ from tocsin_dispatcher.receiving.applying import Applier
 from tocsin_dispatcher.retries import NextStep, after_attempt, after_look_up
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.attempts import Settlement, settle
-from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
+from tocsin_dispatcher.store.database import Connection, Engine, in_transaction, reads
 from tocsin_dispatcher.store.fates import lock_before_ending, release_members
 from tocsin_dispatcher.store.look_ups import of_another_delivery
 from tocsin_dispatcher.store.moving_on import bring_forward
 from tocsin_dispatcher.store.own_addresses import AddressId, end_addresses
+from tocsin_dispatcher.store.receipts import receipts_waiting
 from tocsin_dispatcher.store.suppressions import AddressKey, suppress
 from tocsin_dispatcher.values import Channel, Delivery, Outcome, OutcomeKind, SmsSize
 from tocsin_kit.activity import Activity
@@ -84,6 +85,7 @@ class Recorder:
         chain: Sequence[BreakerKey] = (),
     ) -> None:
         self._channel, self._engine, self._board = channel, engine, board
+        self._reads = reads(engine)
         self._announcer, self._applier = announcer, applier
         self._clock, self._random, self._metrics = clock, random, metrics
         self._address_key, self._after, self._chain = address_key, after, chain
@@ -155,9 +157,14 @@ class Recorder:
             self._count(result, settlement)
 
     async def _apply_waiting(self, settled: Sequence[tuple[Result, Settlement]]) -> None:
-        """Receipts that overtook these outcomes. In a transaction of its own, which locks as a callback's does."""
+        """Receipts that overtook these outcomes; mostly there is none. In a transaction of its own, which locks as a
+        callback's does."""
         messages = _messages(settled)
-        if messages:
+        if not messages:
+            return
+        async with self._reads.connect() as connection:
+            overtook = await receipts_waiting(connection, messages)
+        if overtook:
             now = self._clock.now()
             self._applier.wrote(
                 await in_transaction(

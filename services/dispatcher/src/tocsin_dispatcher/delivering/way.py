@@ -1,4 +1,4 @@
-"""A channel as the worker sees it: its medium, its chain of providers, one call."""
+"""A channel as the worker sees it: where its messages go, and one call. What is sent is a composer's."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from tocsin_dispatcher.values import (
 )
 
 Message = TypeVar("Message")
+MessageT_co = TypeVar("MessageT_co", covariant=True)
 #: Reads where deliveries go that have addresses of their own, as they stand at an instant.
 ReadDestinations = Callable[[Connection, Sequence[Claimed], datetime], Awaitable[Mapping[DeliveryKey, Destination]]]
 _NOT_COMPOSED = (TemplateError, ValueError, LookupError, TypeError, ArithmeticError)
@@ -82,12 +83,52 @@ class Way(Protocol):
         ...
 
 
+class Composer(Protocol[MessageT_co]):
+    """What is sent."""
+
+    async def compose(
+        self, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
+    ) -> MessageT_co | Outcome:
+        """The message of one attempt, or, where there is none, what becomes of its delivery."""
+        ...
+
+    def text_message(self, notification: Notification, recipient: Recipient, at: datetime) -> SmsMessage | None:
+        """The text message that was composed at an instant; None on other channels, or where it cannot be composed."""
+        ...
+
+
+@dataclass(frozen=True)
+class BuiltIn(Generic[Message]):
+    """The messages of a medium, in its own words."""
+
+    medium: Medium[Message]
+
+    async def compose(
+        self, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
+    ) -> Message | Outcome:
+        """The message, or, where it cannot be composed, a permanent failure of its delivery alone."""
+        try:
+            return self.medium.compose(notification, recipient, now)
+        except _NOT_COMPOSED as error:
+            failed = str(attempt.delivery_id)
+            _log.error("message_not_composed", delivery_id=failed, kind=notification.kind, exc_info=True)
+            return Outcome(OutcomeKind.PERMANENT, answer=f"cannot be composed: {type(error).__name__}")
+
+    def text_message(self, notification: Notification, recipient: Recipient, at: datetime) -> SmsMessage | None:
+        """Composed once more as at that instant."""
+        try:
+            message = self.medium.compose(notification, recipient, at)
+        except _NOT_COMPOSED:
+            return None
+        return message if isinstance(message, SmsMessage) else None
+
+
 @dataclass(frozen=True)
 class MediumWay(Generic[Message]):
-    """A medium and the providers that take its messages."""
+    """Messages to the contact's addresses, and the providers that take them."""
 
     channel: Channel
-    medium: Medium[Message]
+    composer: Composer[Message]
     providers: Sequence[Provider[Message]]
     size: Callable[[Message], SmsSize | None]
     look_up: LookUp | None = None
@@ -111,27 +152,23 @@ class MediumWay(Generic[Message]):
         self, key: BreakerKey, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
     ) -> Sent:
         """Compose and hand over."""
-        message = composed(self.medium, attempt, notification, recipient, now)
+        message = await self.composer.compose(attempt, notification, recipient, now)
         if isinstance(message, Outcome):
             return Sent(message)
         provider = next(provider for provider in self.providers if _is_named(provider, key))
         return Sent(await provider.send(message, attempt), self.size(message))
 
     def text_message(self, notification: Notification, recipient: Recipient, at: datetime) -> SmsMessage | None:
-        """Composed once more as at that instant."""
-        try:
-            message = self.medium.compose(notification, recipient, at)
-        except _NOT_COMPOSED:
-            return None
-        return message if isinstance(message, SmsMessage) else None
+        """The composer's."""
+        return self.composer.text_message(notification, recipient, at)
 
 
 @dataclass(frozen=True)
 class OwnAddressWay(Generic[Message]):
-    """A medium whose deliveries each have an address of their own, with a breaker of its own, and its one provider."""
+    """Messages that each have an address of their own, with a breaker of its own, and their one provider."""
 
     channel: Channel
-    medium: Medium[Message]
+    composer: Composer[Message]
     provider: DirectProvider[Message]
     read: ReadDestinations
     chain: Sequence[BreakerKey] = ()
@@ -151,23 +188,12 @@ class OwnAddressWay(Generic[Message]):
         self, key: BreakerKey, attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
     ) -> Sent:
         """Compose and hand over."""
-        message = composed(self.medium, attempt, notification, recipient, now)
+        message = await self.composer.compose(attempt, notification, recipient, now)
         return Sent(message if isinstance(message, Outcome) else await self.provider.send(message, attempt))
 
     def text_message(self, notification: Notification, recipient: Recipient, at: datetime) -> SmsMessage | None:
         """None: no text messages go to such addresses."""
         return None
-
-
-def composed(
-    medium: Medium[Message], attempt: Attempt, notification: Notification, recipient: Recipient, now: datetime
-) -> Message | Outcome:
-    """The message, or, where it cannot be composed, a permanent failure of its delivery alone."""
-    try:
-        return medium.compose(notification, recipient, now)
-    except _NOT_COMPOSED as error:
-        _log.error("message_not_composed", delivery_id=str(attempt.delivery_id), kind=notification.kind, exc_info=True)
-        return Outcome(OutcomeKind.PERMANENT, answer=f"cannot be composed: {type(error).__name__}")
 
 
 def _is_named(provider: Provider[Message], key: BreakerKey) -> bool:

@@ -34,6 +34,8 @@ class UrlRules:
             raise NotCallable("is no URL") from None
         if not parts.hostname:
             raise NotCallable("names no host")
+        if not _may_be_a_name(parts.hostname):
+            raise NotCallable("names a host that cannot be")
         if parts.username is not None or parts.password is not None:
             raise NotCallable("must not hold a user or a password")
         if parts.fragment:
@@ -54,6 +56,15 @@ class UrlRules:
 
     def _is_local(self, parts: SplitResult) -> bool:
         return (parts.hostname, parts.port or _USUAL_PORTS.get(parts.scheme)) in self.local
+
+
+def _may_be_a_name(host: str) -> bool:
+    """Whether a host can be asked for: each label has 1 to 63 octets (RFC 1035, 2.3.4)."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def origin(parts: SplitResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from tocsin_dispatcher.store.notifications import Place
@@ -32,8 +32,8 @@ def place_of(token: str) -> Place | None:
             case [str(created_at), str(id_)]:
                 instant = datetime.fromisoformat(created_at)
                 if instant.tzinfo is not None:
-                    return Place(instant, UUID(id_))
-    except ValueError:
+                    return Place(instant.astimezone(UTC), UUID(id_))
+    except (ValueError, OverflowError):
         raise _refused() from None
     raise _refused()
 

@@ -19,7 +19,6 @@ from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.planning.stages.rate_limits import limits
 from tocsin_dispatcher.store.choices import lock_preferences, put_preferences
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
-from tocsin_dispatcher.store.inboxes import lock_inboxes
 from tocsin_dispatcher.store.recipients import Defaults, KnownRecipient, recipients
 from tocsin_dispatcher.store.suppressions import AddressKey, Suppressed, suppressed
 from tocsin_dispatcher.values import Channel, Preferences
@@ -77,9 +76,7 @@ class PreferenceServicer(preference_pb2_grpc.PreferenceServiceServicer):
         paths = written(request.update_mask, _WRITABLE, _OUTPUT_ONLY)
 
         async def work(connection: Connection) -> preference_pb2.Preferences:
-            # A user without a row yet is locked by their inbox, so that two first changes do not overwrite each other.
-            await lock_inboxes(connection, [user])
-            await lock_preferences(connection, user)
+            await lock_preferences(connection, user, now)
             known = (await recipients(connection, [user], self._defaults))[user]
             chosen = _changed(known.preferences, request.preferences, paths, self._defaults)
             per_hour, per_day = limits(chosen, known.partner)

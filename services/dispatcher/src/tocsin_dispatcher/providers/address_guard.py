@@ -13,6 +13,7 @@ import socket
 from collections.abc import Collection
 from concurrent.futures import Executor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -54,6 +55,10 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 """Where a network reaches IPv4 by NAT64 every name resolves to this, so what it holds is looked at."""
 
 
+_Question: TypeAlias = tuple[str, int, int]
+"""Host, port, family of addresses."""
+
+
 class AddressRefused(OSError):
     """The address must not be called."""
 
@@ -80,20 +85,39 @@ class AddressGuard(AbstractResolver):
     """Resolves names for an HTTP client, and makes its sockets: both refuse what must not be called.
 
     `executor` is where names are resolved: one of its own, so that names whose servers do not answer keep nobody
-    else's from being resolved.
+    else's from being resolved. Of its threads a name has one, however many ask for it: a thread cannot be called back.
     """
 
     def __init__(self, local: LocalAddresses, executor: Executor) -> None:
         self._local, self._executor = frozenset(local), executor
+        self._asked: dict[_Question, asyncio.Future[list[ResolveResult]]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """The addresses of a host. Raises AddressRefused where one of them must not be called, OSError for none."""
-        found = await asyncio.get_running_loop().run_in_executor(self._executor, _look_up, host, port, family)
+        try:
+            found = await asyncio.shield(self._looked_up((host, port, family)))
+        except UnicodeError:
+            # A label that is empty or too long: Python refuses to ask for it.
+            raise AddressRefused("what cannot be a name") from None
         for one in found:
             self._check(one["host"], port)
         return found
+
+    def _looked_up(self, question: _Question) -> asyncio.Future[list[ResolveResult]]:
+        """The answer, which whoever asked first waits for too. An answer is kept for nobody who asks later."""
+        asked = self._asked.get(question)
+        if asked is None:
+            asked = asyncio.get_running_loop().run_in_executor(self._executor, _look_up, *question)
+            self._asked[question] = asked
+            asked.add_done_callback(lambda done: self._answered(question, done))
+        return asked
+
+    def _answered(self, question: _Question, done: asyncio.Future[list[ResolveResult]]) -> None:
+        del self._asked[question]
+        if not done.cancelled():
+            done.exception()  # who asked may have given up: nobody is left to be told
 
     def socket(self, address: tuple[int, int, int, str, tuple[str | int | bytes, ...]]) -> socket.socket:
         """The socket of a connection to this address, as getaddrinfo writes it. Raises AddressRefused."""

@@ -24,7 +24,7 @@ from tocsin_kit.telemetry.spans import answered, client_span
 
 _LARGEST_ANSWER = 64 * 1024
 _LARGEST_ANSWER_OF_STRANGERS = 4 * 1024
-_RESOLVING_AT_ONCE = 16
+_RESOLVING_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class HttpClient:
                 self._session.request(
                     request.method,
                     request.url,
-                    params=request.query,
+                    params=request.query or None,
                     headers=request.headers,
                     data=request.body,
                     allow_redirects=False,

@@ -1,9 +1,9 @@
 """E-mail by SendGrid's v3 API: its own helpers make the payload, our pooled client sends it."""
 
 import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import orjson
 from sendgrid.helpers.mail import Content, CustomArg, From, Header, Mail, To
 
 from tocsin_dispatcher.providers.http import HttpClient, Request
@@ -20,7 +20,7 @@ ATTEMPT_ARG = "delivery_attempt"
 class SendGridAccount:
     """Whose SendGrid account, and who the mail is from."""
 
-    api_key: str
+    api_key: str = field(repr=False)
     from_email: str
     from_name: str
     base_url: str
@@ -40,7 +40,7 @@ class SendGrid:
 
     async def send(self, message: EmailMessage, attempt: Attempt) -> Outcome:
         """Hand one e-mail over."""
-        body = json.dumps(self.payload(message, attempt)).encode()
+        body = orjson.dumps(self.payload(message, attempt))
         return await self._http.call(Request("POST", self._url, self._headers, body), attempt, sendgrid_outcome)
 
     def payload(self, message: EmailMessage, attempt: Attempt) -> dict[str, object]:

@@ -63,6 +63,7 @@ class Connections:
         self._server, self._limit, self._tls = server, limit.total_seconds(), tls
         self._places = asyncio.Semaphore(server.connections)
         self._idle: list[_Kept] = []
+        self._worn_out: list[aiosmtplib.SMTP] = []
 
     async def hand_over(self, mail: Mail) -> Exchange:
         """Hand one message over. Never raises for what a server or a network does."""
@@ -74,7 +75,11 @@ class Connections:
         except TimeoutError:
             return Crowded()
         try:
-            return await self._within(deadline, mail)
+            exchange = await self._within(deadline, mail)
+            # Not within the message's time: a server that is slow to say goodbye has taken it all the same.
+            while self._worn_out:
+                await _quit(self._worn_out.pop())
+            return exchange
         finally:
             self._places.release()
 
@@ -111,7 +116,7 @@ class Connections:
         if kept.messages < _MESSAGES_EACH and kept.client.is_connected:
             self._idle.append(kept)
         else:
-            await _quit(kept.client)
+            self._worn_out.append(kept.client)
 
     async def _alive(self) -> _Kept | None:
         """A kept connection that still answers, cleared of the message before. Where one does not, none is trusted."""
@@ -174,9 +179,11 @@ async def _handed_over(client: aiosmtplib.SMTP, mail: Mail, progress: Progress) 
 
 
 async def _quit(client: aiosmtplib.SMTP) -> None:
-    with suppress(SMTPException, OSError):
-        await client.quit(timeout=_QUIT_WITHIN)
-    client.close()
+    try:
+        with suppress(SMTPException, OSError):
+            await client.quit(timeout=_QUIT_WITHIN)
+    finally:
+        client.close()
 
 
 def _named(error: OSError) -> str:

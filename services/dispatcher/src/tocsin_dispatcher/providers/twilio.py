@@ -1,7 +1,7 @@
 """SMS by Twilio's Messages API, with our own client: the SDK's ignores time limits and repeats POSTs."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from tocsin_dispatcher.providers.http import HttpClient, Request
@@ -21,7 +21,7 @@ class TwilioAccount:
     """Whose Twilio account, and what the messages come from: a number, or a Messaging Service where one is set."""
 
     sid: str
-    auth_token: str
+    auth_token: str = field(repr=False)
     from_number: str
     messaging_service_sid: str
     base_url: str

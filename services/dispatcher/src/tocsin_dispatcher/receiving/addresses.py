@@ -25,24 +25,14 @@ class Addresses:
 
     async def heed(self, connection: Connection, found: Found, now: datetime) -> None:
         """Each receipt with the delivery it is about; None where that is not known, or it is about none."""
+        named = [(one, partner, address) for one, about in found for partner, address in _address(one, about)]
+        knowing = await partners_knowing(connection, [address for _, partner, address in named if partner is None])
         said: list[Said] = []
-        for receipt, about in found:
-            for key in await self._keys(connection, receipt, about):
-                said += _said(receipt, key)
+        for receipt, partner, address in named:
+            for one in knowing[address] if partner is None else [partner]:
+                said += _said(receipt, self._key(one, receipt.channel, address))
         said += await self._switched(connection, [receipt for receipt, _ in found], now)
         await heed(connection, said)
-
-    async def _keys(self, connection: Connection, receipt: Receipt, about: Delivery | None) -> list[AddressKey]:
-        """The address a receipt speaks of, for each bank it concerns. A number that wrote to us is everybody's who
-        knows it: all banks' texts come from the one sender that the person has answered."""
-        if not receipt.suppress and not receipt.lift:
-            return []
-        address = receipt.address or (about and about.destination)
-        if not address:
-            return []
-        partner_id = receipt.partner_id if about is None else about.partner_id
-        partners = [partner_id] if partner_id is not None else await partners_knowing(connection, address)
-        return [self._key(partner, receipt.channel, address) for partner in partners]
 
     async def _switched(self, connection: Connection, receipts: Sequence[Receipt], now: datetime) -> list[Said]:
         """Who wants no more of one kind has it switched off; who wants no more e-mail at all has the address on the
@@ -62,6 +52,15 @@ class Addresses:
 
     def _key(self, partner_id: int, channel: Channel, address: str) -> AddressKey:
         return AddressKey(partner_id, channel, address_hash(self.address_key, partner_id, channel, address))
+
+
+def _address(receipt: Receipt, about: Delivery | None) -> list[tuple[int | None, str]]:
+    """The address a receipt speaks of, and the bank it concerns. A number that wrote to us is everybody's who knows it
+    (None): all banks' texts come from the one sender that the person has answered."""
+    address = receipt.address or (about and about.destination)
+    if not address or not (receipt.suppress or receipt.lift):
+        return []
+    return [(receipt.partner_id if about is None else about.partner_id, address)]
 
 
 def _said(receipt: Receipt, key: AddressKey) -> list[Said]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 
 from opentelemetry.trace import Tracer
 
@@ -110,15 +111,13 @@ class Applier:
         for receipt, about in told:
             if _is_about(receipt, about):
                 by_delivery.setdefault(DeliveryKey(about.partner_id, about.id), []).append(receipt)
-        changes, failed = [], []
-        for key in sorted(by_delivery):
-            taken = steps(known[key].status, by_delivery[key])
-            for step in taken:
-                await move_deliveries(connection, [_moved(key, *step)])
-            if taken:
-                after = taken[-1][0]
-                changes.append(change_of(known[key], after, None, now))
-                failed += [key] if after is DeliveryState.FAILED else []
+        taken = {key: steps(known[key].status, by_delivery[key]) for key in sorted(by_delivery)}
+        # The first step of each together, then the second of those that take one: no statement takes two.
+        for together in zip_longest(*([_moved(key, *step) for step in walk] for key, walk in taken.items())):
+            await move_deliveries(connection, [one for one in together if one is not None])
+        ends = {key: walk[-1][0] for key, walk in taken.items() if walk}
+        changes = [change_of(known[key], after, None, now) for key, after in ends.items()]
+        failed = [key for key, after in ends.items() if after is DeliveryState.FAILED]
         released = await release_members(connection, failed, now)
         return changes + [change_of(delivery, DeliveryState.PENDING, None, now) for delivery in released]
 

@@ -49,6 +49,7 @@ class Callbacks:
         """Take all in, each event once; answers those that cannot be stored, or not read to the end."""
         parts = [(one, receipts_of(one.callback, self._links)) for one in arrived]
         refused = await in_halves(parts, self._together, is_data_error)
+        await self._know([one for (one, _), _ in refused])
         not_stored = [id(one) for (one, _), _ in refused]
         unreadable = [(one, why) for one, read in parts if id(one) not in not_stored and (why := _unreadable(read))]
         return [*((one, error) for (one, _), error in refused), *unreadable]
@@ -66,16 +67,25 @@ class Callbacks:
             await in_transaction(self._engine, lambda connection: self._write(connection, arrived, read, now))
         )
 
+    async def _know(self, refused: Sequence[Arrived]) -> None:
+        """They have arrived, though nothing of them can be stored: whoever asks must not hand them on again."""
+        if refused:
+            now = self._clock.now()
+            await in_transaction(self._engine, lambda connection: know_callbacks(connection, _arrivals(refused), now))
+
     async def _write(
         self, connection: Connection, arrived: Sequence[Arrived], read: Sequence[_Read], now: datetime
     ) -> Applied:
-        callbacks = [(UUID(one.callback.id), one.callback.provider, one.callback.received_at) for one in arrived]
-        await know_callbacks(connection, callbacks, now)
+        await know_callbacks(connection, _arrivals(arrived), now)
         new = await write_receipts(
             connection, [(one.receipt, UUID(one.callback.id), one.callback.received_at) for one in read]
         )
         fresh = {_name(one.receipt): one.receipt for one in read if _name(one.receipt) in new}
         return await self._applier.apply(connection, list(fresh.values()), now)
+
+
+def _arrivals(arrived: Sequence[Arrived]) -> list[tuple[UUID, str, datetime]]:
+    return [(UUID(one.callback.id), one.callback.provider, one.callback.received_at) for one in arrived]
 
 
 def _unreadable(parts: Parts) -> PartsUnreadable | None:

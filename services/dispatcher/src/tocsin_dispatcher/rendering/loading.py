@@ -1,8 +1,9 @@
 """The built-in templates, from the wheel; HTML has its CSS inlined when it is loaded, once, and not per message."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from css_inline import CSSInliner
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -20,9 +21,17 @@ def read_template(name: str) -> str:
     return _TEMPLATES.joinpath(*name.split("/")).read_text(encoding="utf-8")
 
 
+class _Environment(SandboxedEnvironment):
+    """One whose globals are all there before its first template is loaded."""
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        """Jinja's own are a chain of mappings, gone through key by key each time a message's template is rendered."""
+        return {**self.globals, **(d or {})}
+
+
 def environment(language: Language = ENGLISH) -> Environment:
     """A sandboxed environment: HTML is escaped, an undefined variable is an error, texts are in the language."""
-    made = SandboxedEnvironment(
+    made = _Environment(
         loader=FunctionLoader(_inlined_source()),
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=StrictUndefined,

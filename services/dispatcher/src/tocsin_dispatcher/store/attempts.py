@@ -87,7 +87,8 @@ _BEGUN = RowSet(
     possible_duplicate=FLAG,
 )
 
-# Primary key. Fenced by claim and attempt number: a worker that was too late begins nothing.
+# Primary key. Fenced by claim and attempt number: a worker that was too late begins nothing. IS TRUE, as in a claim,
+# lest an index of what waits is read whole: it looks small to a plan that was kept since fewer waited.
 _BEGIN = statement(
     f"""
 WITH begun AS (
@@ -96,7 +97,7 @@ WITH begun AS (
          destination = x.destination, provider = x.provider, due_at = :leased_until, leased_until = :leased_until
     FROM {_BEGUN}
    WHERE d.partner_id = x.partner_id AND d.id = x.id AND d.attempt = x.attempt AND d.leased_until = x.leased_until
-     AND d.status IN ('pending', 'retrying')
+     AND (d.status IN ('pending', 'retrying')) IS TRUE
   RETURNING d.partner_id, d.id, d.attempt, x.provider, x.credential, x.possible_duplicate
 )
 INSERT INTO attempts (partner_id, delivery_id, number, provider, credential, started_at, possible_duplicate)
@@ -134,7 +135,7 @@ WITH put AS (
          failed_at = CASE WHEN x.status = 'expired' THEN :now ELSE d.failed_at END
     FROM {_ASIDE}
    WHERE d.partner_id = x.partner_id AND d.id = x.id AND d.leased_until = x.leased_until
-     AND d.status IN ('pending', 'retrying', 'unknown')
+     AND (d.status IN ('pending', 'retrying', 'unknown')) IS TRUE
      AND (x.merged_into IS NULL
           OR EXISTS (SELECT 1 FROM deliveries t
                       WHERE t.partner_id = x.partner_id AND t.id = x.merged_into

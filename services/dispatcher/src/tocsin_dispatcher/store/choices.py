@@ -13,10 +13,15 @@ from tocsin_dispatcher.store.recipients import partner_choices
 from tocsin_dispatcher.store.statement import AMOUNT, BIG, FLAG, INSTANT, SMALL, TEXT, TEXTS, statement
 from tocsin_dispatcher.values import PartnerChoices, Preferences
 
+# Primary key. Who has chosen nothing yet gets a row of defaults, so that there is one to be locked.
 _LOCK_PREFERENCES = statement(
-    "SELECT 1 FROM preferences WHERE partner_id = :partner_id AND user_id = :user_id FOR NO KEY UPDATE",
+    """
+INSERT INTO preferences AS p (partner_id, user_id, updated_at) VALUES (:partner_id, :user_id, :now)
+ON CONFLICT (partner_id, user_id) DO UPDATE SET updated_at = p.updated_at
+""",
     partner_id=BIG,
     user_id=BIG,
+    now=INSTANT,
 )
 
 # Primary key.
@@ -83,9 +88,9 @@ ON CONFLICT (partner_id) DO UPDATE
 )
 
 
-async def lock_preferences(connection: Connection, user: UserKey) -> None:
-    """Let nobody else change this user's preferences until the transaction ends."""
-    await connection.execute(_LOCK_PREFERENCES, user._asdict())
+async def lock_preferences(connection: Connection, user: UserKey, now: datetime) -> None:
+    """Let nobody else change this user's preferences until the transaction ends, also where there are none yet."""
+    await connection.execute(_LOCK_PREFERENCES, {**user._asdict(), "now": now})
 
 
 async def put_preferences(connection: Connection, user: UserKey, chosen: Preferences, now: datetime) -> None:

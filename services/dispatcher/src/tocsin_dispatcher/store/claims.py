@@ -183,7 +183,7 @@ _GIVE_BACK = statement(
 UPDATE deliveries d SET leased_until = NULL, due_at = :now
   FROM {_GIVEN_BACK}
  WHERE d.partner_id = x.partner_id AND d.id = x.id AND d.leased_until = x.leased_until
-   AND d.status IN ('pending', 'retrying', 'unknown')
+   AND (d.status IN ('pending', 'retrying', 'unknown')) IS TRUE
 """,  # noqa: S608 - constants of our own
     _GIVEN_BACK,
     now=INSTANT,

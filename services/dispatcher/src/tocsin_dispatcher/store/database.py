@@ -4,6 +4,9 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection as Connection
 from sqlalchemy.ext.asyncio import AsyncEngine as Engine
 
-from tocsin_kit.postgres.engine import in_transaction
+from tocsin_kit.postgres.engine import in_transaction, reads
 
-__all__ = ["Connection", "Engine", "Row", "in_transaction"]
+#: What intake and the workers look things up in, and what grows with each person who is told something.
+GROWING = ("deliveries", "notifications", "attempts", "unread", "counters", "contacts")
+
+__all__ = ["GROWING", "Connection", "Engine", "Row", "in_transaction", "reads"]

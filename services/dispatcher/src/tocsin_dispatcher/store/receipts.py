@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -155,7 +155,15 @@ SELECT {_STORED}
 
 # Indexes contacts_by_phone and contacts_by_email.
 _PARTNERS = statement(
-    "SELECT DISTINCT partner_id FROM contacts WHERE phone = :address OR lower(email) = lower(:address)", address=TEXT
+    """
+SELECT a.address, c.partner_id
+  FROM unnest(:addresses) AS a(address) JOIN contacts c ON c.phone = a.address
+ UNION
+SELECT a.address, c.partner_id
+  FROM unnest(:addresses) AS a(address) JOIN contacts c ON lower(c.email) = lower(a.address)
+ ORDER BY address, partner_id
+""",
+    addresses=TEXTS,
 )
 
 _WHOSE = RowSet("k", partner_id=BIG, user_id=BIG)
@@ -271,9 +279,13 @@ async def receipts_missed(connection: Connection, since: datetime, size: int) ->
     return [_stored(row) for row in await connection.execute(_MISSED, {"since": since, "size": size})]
 
 
-async def partners_knowing(connection: Connection, address: str) -> list[int]:
-    """The partners one of whose users has this address."""
-    return sorted((await connection.execute(_PARTNERS, {"address": address})).scalars())
+async def partners_knowing(connection: Connection, addresses: Iterable[str]) -> Mapping[str, Sequence[int]]:
+    """The partners one of whose users has an address, by address."""
+    asked = sorted(set(addresses))
+    known: dict[str, list[int]] = {address: [] for address in asked}
+    for row in await connection.execute(_PARTNERS, {"addresses": asked}) if asked else ():
+        known[row.address].append(row.partner_id)
+    return known
 
 
 async def emails_of(connection: Connection, users: Sequence[UserKey]) -> Mapping[UserKey, str]:

@@ -13,7 +13,7 @@ from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.notifications import Place
 from tocsin_dispatcher.store.statement import BIG, BYTES, FLAG, INSTANT, SMALL, TEXT, UUID_, statement
-from tocsin_dispatcher.store.suppressions import AddressKey
+from tocsin_dispatcher.store.suppressions import SAID_BY_BOTH, AddressKey
 from tocsin_dispatcher.values import Channel
 
 
@@ -66,18 +66,18 @@ SELECT s.* FROM suppressions s
     size=SMALL,
 )
 
-# Primary key. One that stands stays as it is.
+# Primary key. One that stands keeps its beginning and its note, and who said so before.
 _ADD = statement(
-    """
+    f"""
 INSERT INTO suppressions AS s (partner_id, channel, address_hash, reason, id, source, note, at, said_at)
 VALUES (:partner_id, :channel, :address_hash, :cause, :id, :source, :note, :now, :now)
 ON CONFLICT (partner_id, channel, address_hash, reason) DO UPDATE
    SET at = CASE WHEN s.lifted_at IS NULL THEN s.at ELSE excluded.at END,
-       source = CASE WHEN s.lifted_at IS NULL THEN s.source ELSE excluded.source END,
+       source = CASE WHEN s.lifted_at IS NULL THEN {SAID_BY_BOTH} ELSE excluded.source END,
        note = CASE WHEN s.lifted_at IS NULL THEN s.note ELSE excluded.note END,
        said_at = excluded.said_at, lifted_at = NULL, lifted_by = NULL
 RETURNING s.*
-""",
+""",  # noqa: S608 - constants of our own
     partner_id=BIG,
     channel=TEXT,
     address_hash=BYTES,

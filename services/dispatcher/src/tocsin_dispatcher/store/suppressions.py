@@ -2,13 +2,14 @@
 
 What is said of an address is ordered by when it was said, not by when it came: a STOP that comes late takes back no
 START said after it, and a START that comes late lifts no STOP said after it. Of two said at one instant the one that
-comes later counts.
+comes later counts. Who said the same while it stands is named beside whoever said it before, so that what takes back
+one's words alone leaves the others' standing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tocsin_dispatcher.reasons import SuppressionCause
@@ -42,10 +43,10 @@ class Said:
     cause: SuppressionCause
     at: datetime
     by: str
-    """A provider and its event, or whoever did it by hand."""
+    """A provider and its event, or whoever did it by hand; several, with commas between, in the order they said it."""
     lifts: bool = False
     only_of: str | None = None
-    """Lifts only what this one said; None: whoever said it."""
+    """Lifts only what this one alone said; None: whoever said it."""
 
 
 #: Of several causes the first of these is told: what the person said before what a provider found.
@@ -72,7 +73,14 @@ SELECT s.partner_id, s.channel, s.address_hash, s.reason, s.at
 
 _ADDED = RowSet("x", partner_id=BIG, channel=TEXT, address_hash=BYTES, reason=TEXT, source=TEXT, at=INSTANT)
 
-# Primary key, in its order. One that was lifted stands again; one that stands keeps its beginning.
+SAID_BY_BOTH = """(SELECT string_agg(one.by, ', ' ORDER BY one.place)
+          FROM (SELECT said.by, min(said.place) AS place
+                  FROM unnest(string_to_array(s.source || ', ' || excluded.source, ', '))
+                       WITH ORDINALITY AS said(by, place)
+                 GROUP BY said.by) one)"""
+"""Those who said it before and those who say it now, each once."""
+
+# Primary key, in its order. One that was lifted stands again; one that stands keeps its beginning, and who said so.
 _ADD = statement(
     f"""
 INSERT INTO suppressions AS s (partner_id, channel, address_hash, reason, source, at, said_at)
@@ -81,7 +89,8 @@ SELECT x.partner_id, x.channel, x.address_hash, x.reason, x.source, x.at, x.at
  ORDER BY x.partner_id, x.channel, x.address_hash, x.reason
 ON CONFLICT (partner_id, channel, address_hash, reason) DO UPDATE
    SET at = CASE WHEN s.lifted_at IS NULL THEN s.at ELSE excluded.at END,
-       said_at = greatest(s.said_at, excluded.said_at), source = excluded.source, lifted_at = NULL, lifted_by = NULL
+       source = CASE WHEN s.lifted_at IS NULL THEN {SAID_BY_BOTH} ELSE excluded.source END,
+       said_at = greatest(s.said_at, excluded.said_at), lifted_at = NULL, lifted_by = NULL
  WHERE s.lifted_at IS NULL OR s.lifted_at <= excluded.at
 """,  # noqa: S608 - the row set is of our own making
     _ADDED,
@@ -134,7 +143,7 @@ async def heed(connection: Connection, said: Sequence[Said]) -> None:
     """Do as is said of addresses, in the order in which it was said."""
     last: dict[tuple[AddressKey, SuppressionCause], Said] = {}
     for one in sorted(said, key=lambda one: one.at):
-        last[one.key, one.cause] = one
+        last[one.key, one.cause] = _then(last.get((one.key, one.cause)), one)
     added = [_row(one) for one in last.values() if not one.lifts]
     lifted = [_row(one) for one in last.values() if one.lifts]
     if added:
@@ -142,6 +151,15 @@ async def heed(connection: Connection, said: Sequence[Said]) -> None:
     if lifted:
         rows = [(*row, one.at, one.by, one.only_of) for row, one in lifted]
         await connection.execute(_LIFT, _LIFTED.filled(rows))
+
+
+def _then(before: Said | None, now: Said) -> Said:
+    """What is left of two that say something of one address and cause, `now` after `before`."""
+    if before is None or before.lifts:
+        return now
+    if not now.lifts:
+        return replace(now, by=", ".join(dict.fromkeys((*before.by.split(", "), now.by))))
+    return now if now.only_of in (None, before.by) else before
 
 
 def _row(said: Said) -> tuple[tuple[int, Channel, bytes, SuppressionCause], Said]:

@@ -174,6 +174,15 @@ RETURNING *
     replaced=UUIDS,
 )
 
+# Index templates_active; the bank is locked.
+_IN_FORCE = statement(
+    """
+SELECT sum(octet_length(t.subject) + octet_length(t.body) + octet_length(t.html)) FROM templates t
+ WHERE t.partner_id = :partner_id AND t.active
+""",
+    partner_id=BIG,
+)
+
 _FAILED = RowSet("x", partner_id=BIG, id=UUID_, failures=BIG, at=INSTANT, failure=TEXT)
 
 # Primary key, locked in order.
@@ -269,6 +278,11 @@ async def activate(connection: Connection, partner_id: int, id_: UUID, now: date
     stays = before is not None and before.id == id_
     replaced = [] if before is None else [*before.replaced, *([] if stays else [before.id])]
     return await _activate(connection, partner_id, id_, now, replaced)
+
+
+async def size_in_force(connection: Connection, partner_id: int) -> int:
+    """The bytes of the sources that are in force; the bank is locked."""
+    return int(await connection.scalar(_IN_FORCE, {"partner_id": partner_id}) or 0)
 
 
 async def roll_back(connection: Connection, partner_id: int, id_: UUID, now: datetime) -> TemplateVersion | None:

@@ -48,6 +48,8 @@ class StoredReceipt:
     effect: ReceiptEffect
     name: str
     said: str
+    attempt: int | None
+    """The number of the call that it is about, where the provider says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ _ATTEMPTS = statement(
 # Index receipts_of_delivery.
 _RECEIPTS = statement(
     """
-SELECT delivery_id, happened_at, event, details ->> 'name' AS name, details ->> 'detail' AS said FROM receipts
+SELECT delivery_id, happened_at, event, details ->> 'name' AS name, details ->> 'detail' AS said, attempt
+  FROM receipts
  WHERE delivery_id = ANY(:ids) AND partner_id = :partner_id AND applied_at IS NOT NULL
  ORDER BY happened_at, event_key
 """,
@@ -172,4 +175,4 @@ def _happening(row: Row[Any]) -> StoredHappening:
 
 
 def _receipt(row: Row[Any]) -> StoredReceipt:
-    return StoredReceipt(row.happened_at, ReceiptEffect(row.event), row.name or "", row.said or "")
+    return StoredReceipt(row.happened_at, ReceiptEffect(row.event), row.name or "", row.said or "", row.attempt)

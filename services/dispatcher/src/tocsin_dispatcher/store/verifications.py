@@ -11,8 +11,10 @@ from sqlalchemy import TextClause
 
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.store.database import Connection
+from tocsin_dispatcher.store.history import noting
+from tocsin_dispatcher.store.rows import DELIVERY_COLUMNS, delivery_of
 from tocsin_dispatcher.store.statement import BIG, BYTES, DAY, INSTANT, SMALL, TEXT, UUID_, Parameter, RowSet, statement
-from tocsin_dispatcher.values import Channel
+from tocsin_dispatcher.values import Channel, Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ _SCOPE: Mapping[str, Parameter] = {"partner_id": BIG, "user_id": BIG, "channel":
 # Primary key. Two who ask at once are one after the other: the second finds the first one's too young to be replaced.
 # The message of the one before is of no use any more; one that is being sent has its code still.
 _BEGIN = statement(
-    """
+    f"""
 WITH begun AS (
   INSERT INTO verifications AS v (partner_id, user_id, channel, delivery_id, address_hash, code_hash, sealed, tries,
                                   started_at, expires_at)
@@ -64,13 +66,23 @@ WITH begun AS (
          confirmed_at = NULL
    WHERE v.started_at <= :replaces
   RETURNING v.partner_id, old.delivery_id AS before
+), ended AS (
+  UPDATE deliveries d
+     SET status = 'expired', reason = 'expired', due_at = NULL, leased_until = NULL, failed_at = :now
+    FROM begun b
+   WHERE d.partner_id = b.partner_id AND d.id = b.before AND d.status IN ('pending', 'retrying', 'unknown')
+  RETURNING {DELIVERY_COLUMNS}
+), told AS (
+  SELECT e.partner_id, e.id, e.status AS happening, e.reason, CAST(NULL AS timestamptz) AS until,
+         CAST(NULL AS uuid) AS joined_id
+    FROM ended e
+), noted AS (
+  {noting("told")}
 )
-UPDATE deliveries d
-   SET status = 'expired', reason = 'expired', due_at = NULL, leased_until = NULL, failed_at = :started_at
-  FROM begun b
- WHERE d.partner_id = b.partner_id AND d.id = b.before AND d.status IN ('pending', 'retrying', 'unknown')
-""",
+SELECT * FROM ended
+""",  # noqa: S608 - constants of our own
     **_SCOPE,
+    now=INSTANT,
     delivery_id=UUID_,
     address_hash=BYTES,
     code_hash=BYTES,
@@ -132,10 +144,13 @@ UPDATE contacts SET {address}_confirmed_at = coalesce({address}_confirmed_at, :n
 _CONFIRM = {Channel.EMAIL: _confirm("email"), Channel.SMS: _confirm("phone")}
 
 
-async def begin_verification(connection: Connection, new: NewVerification, replaces: datetime) -> Began | None:
-    """Let a new one stand, unless the last one was begun after `replaces`: then that one is answered."""
+async def begin_verification(
+    connection: Connection, new: NewVerification, replaces: datetime
+) -> tuple[Began | None, Sequence[Delivery]]:
+    """Let a new one stand, unless the last one was begun after `replaces`: then that one is answered. With it the
+    message of the one before, where that is of no use now."""
     scope = {**new.user._asdict(), "channel": new.channel}
-    await connection.execute(
+    rows = await connection.execute(
         _BEGIN,
         {
             **scope,
@@ -146,10 +161,12 @@ async def begin_verification(connection: Connection, new: NewVerification, repla
             "started_at": new.started_at,
             "expires_at": new.expires_at,
             "replaces": replaces,
+            "now": new.started_at,
         },
     )
+    ended = [delivery_of(one) for one in rows]
     row = (await connection.execute(_STANDS, scope)).one()
-    return None if row.delivery_id == new.delivery_id else Began(row.started_at, row.expires_at)
+    return (None if row.delivery_id == new.delivery_id else Began(row.started_at, row.expires_at)), ended
 
 
 async def count_verification(

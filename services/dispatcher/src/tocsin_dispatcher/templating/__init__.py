@@ -13,7 +13,7 @@
     versions.py    what a bank does with its versions
     trials.py      a version sent to one of the bank's users
     words.py       each channel's messages in a bank's words, or of a trial
-    way.py         a channel's way that tells those, and the built-in ones where there are none
+    composing.py   a channel's messages of those, and the built-in ones where there are none
 
 `child.py` and `sandbox.py` import nothing of ours: a child starts quickly, and holds nothing worth stealing.
 """

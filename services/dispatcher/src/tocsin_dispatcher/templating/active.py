@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -46,7 +47,7 @@ class ActiveTemplates:
         self._kept: OrderedDict[int, _Kept] = OrderedDict()
         self._size = 0
         self._wanted: set[int] = set()
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[Mapping[int, _Kept]] | None = None
 
     async def of(self, partner_id: int) -> InForce:
         """A bank's; as it was known before where the database is away."""
@@ -55,8 +56,9 @@ class ActiveTemplates:
             self._wanted.add(partner_id)
             if self._reading is None:
                 self._reading = asyncio.create_task(self._read())
-            await asyncio.shield(self._reading)
-            kept = self._kept.get(partner_id, _NOTHING)
+            # What was read counts whether or not there was room to keep it.
+            read = await asyncio.shield(self._reading)
+            kept = read.get(partner_id) or self._kept.get(partner_id, _NOTHING)
         if partner_id in self._kept:
             self._kept.move_to_end(partner_id)
         return kept.in_force
@@ -73,8 +75,8 @@ class ActiveTemplates:
     def _is_fresh(self, kept: _Kept) -> bool:
         return kept.read_at is not None and self._clock.now() - kept.read_at < FRESH_FOR
 
-    async def _read(self) -> None:
-        """For all who ask in this turn of the loop; who asks later is read for next."""
+    async def _read(self) -> Mapping[int, _Kept]:
+        """For all who ask in this turn of the loop; who asks later is read for next. Nothing where it cannot be."""
         wanted, self._wanted = self._wanted, set()
         self._reading = None
         now = self._clock.now()
@@ -87,14 +89,14 @@ class ActiveTemplates:
             if not is_transient(error):
                 raise
             _log.warning("templates_not_read", error=type(error).__name__)
-            return
-        for partner, kept in before.items():
-            self._keep(partner, kept, news.get(partner), now)
+            return {}
+        return {partner: self._keep(partner, kept, news.get(partner), now) for partner, kept in before.items()}
 
-    def _keep(self, partner: int, before: _Kept, news: Revised | None, now: datetime) -> None:
-        """What was read of a bank, unless it changed here while it was read."""
-        if self._kept.get(partner, _NOTHING) is not before:
-            return
+    def _keep(self, partner: int, before: _Kept, news: Revised | None, now: datetime) -> _Kept:
+        """What was read of a bank, or what is known of it where that changed here while it was read."""
+        standing = self._kept.get(partner)
+        if standing is not None and standing is not before:
+            return standing
         if news is None:
             kept = _Kept(before.revision, before.in_force, before.size, now)
         else:
@@ -102,7 +104,8 @@ class ActiveTemplates:
             kept = _Kept(news.revision, InForce.of(news.templates), size, now)
         self._kept[partner] = kept
         self._kept.move_to_end(partner)
-        self._size += kept.size - before.size
+        self._size += kept.size - (0 if standing is None else standing.size)
         while self._size > _MOST_KEPT and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)
             self._size -= dropped.size
+        return kept

@@ -10,7 +10,7 @@ from tocsin_dispatcher.rendering.renderer import Renderer
 from tocsin_dispatcher.rendering.variables import Reader
 from tocsin_dispatcher.templating.children import SLOW, Children, Failure, FailureKind
 from tocsin_dispatcher.templating.choosing import tag_of
-from tocsin_dispatcher.templating.examples import edges, example, reader
+from tocsin_dispatcher.templating.examples import NoSuchValue, edges, example, reader
 from tocsin_dispatcher.text import fitted, plain, segments
 from tocsin_dispatcher.values import PARTS, Channel, Part, Slot, Sources, TemplateKind, TemplateVersion, Told
 
@@ -45,6 +45,19 @@ class Checks:
     children: Children
     renderer: Renderer
 
+    def example(self, kind: TemplateKind, values: Mapping[str, str], to: Reader) -> Told:
+        """The kind's example with `values` in place of its own, as it can be told to somebody.
+
+        Raises NoSuchValue, which names the one at fault.
+        """
+        for name, value in values.items():
+            told = example(kind, {name: value})
+            try:
+                self.renderer.known(told, to)
+            except (ValueError, ArithmeticError) as error:
+                raise NoSuchValue(f"{name!r} is beyond what can be told") from error
+        return example(kind, values)
+
     async def variables(self, partner_id: int, slot: Slot, sources: Sources) -> list[str]:
         """The variables that the sources of a new version use. Raises Unfit for what can never be activated."""
         for part in sources:
@@ -74,7 +87,7 @@ class Checks:
         """The parts as this version tells them. Raises Unfit."""
         known = self.renderer.known(told, to, unsubscribe_url if version.slot.channel is Channel.EMAIL else "")
         answer = await self.children.render(version.partner_id, version.sources, known)
-        if not isinstance(answer, Failure) and answer.slow:
+        if not isinstance(answer, Failure) and answer.cpu > SLOW:
             answer = Failure(FailureKind.SLOW, why=f"takes more than {SLOW.total_seconds():g} s to render")
         texts = _or_unfit(answer)
         for part, text in texts.parts.items():

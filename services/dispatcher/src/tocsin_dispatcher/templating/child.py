@@ -18,6 +18,7 @@ import resource
 import signal
 import struct
 import sys
+import textwrap  # noqa: F401 - Jinja imports it at the first `wordwrap`, when no file can be opened any more
 import time
 from contextlib import suppress
 from typing import Any, BinaryIO

@@ -33,6 +33,7 @@ MEMORY = 256 * 1024 * 1024
 _PATIENCE = timedelta(milliseconds=500)
 _START_LIMIT = timedelta(seconds=10)
 _WAITING = 1_000
+"""Of a bank."""
 _LENGTH = struct.Struct(">I")
 _LARGEST_ANSWER = 7 * LARGEST_OUTPUT
 """In JSON a character takes up to six bytes."""
@@ -73,7 +74,8 @@ class Texts:
     """The parts of a message, rendered."""
 
     parts: Mapping[str, str]
-    slow: bool
+    cpu: timedelta
+    """What it took of a processor."""
 
 
 Sources = Mapping[str, str]
@@ -97,7 +99,8 @@ class Children:
         self._limit, self._patience = limit, patience
         self._idle = [_Child(memory, limit) for _ in range(size)]
         self._at_work: set[int] = set()
-        self._waiting: deque[tuple[int, asyncio.Future[_Child]]] = deque()
+        self._waiting: dict[int, deque[asyncio.Future[_Child]]] = {}
+        """By bank, whose turn comes first."""
         self._warm: asyncio.Future[list[None]] | None = None
 
     async def render(
@@ -113,7 +116,7 @@ class Children:
             case Failure():
                 return answer
             case {"texts": dict(texts), "cpu": float(cpu)} if texts.keys() == sources.keys():
-                return Texts({part: str(text) for part, text in texts.items()}, timedelta(seconds=cpu) > SLOW)
+                return Texts({part: str(text) for part, text in texts.items()}, timedelta(seconds=cpu))
             case _:
                 return _NONSENSE
 
@@ -153,10 +156,10 @@ class Children:
 
     async def _take(self, partner_id: int) -> _Child:
         """A child for the bank, in turn. Raises TimeoutError."""
-        if len(self._waiting) >= _WAITING:
+        if len(self._waiting.get(partner_id, ())) >= _WAITING:
             raise TimeoutError
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((partner_id, turn))
+        self._waiting.setdefault(partner_id, deque()).append(turn)
         self._assign()
         try:
             async with asyncio.timeout(self._patience.total_seconds()):
@@ -169,8 +172,10 @@ class Children:
         """Wait no longer; a child that was given in the same moment goes to the next."""
         if turn.done():
             self._give_back(partner_id, turn.result())
-        else:
-            self._waiting.remove((partner_id, turn))
+            return
+        self._waiting[partner_id].remove(turn)
+        if not self._waiting[partner_id]:
+            del self._waiting[partner_id]
 
     def _give_back(self, partner_id: int, child: _Child) -> None:
         self._at_work.discard(partner_id)
@@ -178,15 +183,17 @@ class Children:
         self._assign()
 
     def _assign(self) -> None:
-        """Give free children to those who wait longest, of banks that have none."""
-        for entry in list(self._waiting):
-            partner_id, turn = entry
+        """Give free children to banks that have none, one after the other: who was served is the last again."""
+        for partner_id in list(self._waiting):
             if not self._idle:
                 return
-            if partner_id not in self._at_work:
-                self._waiting.remove(entry)
-                self._at_work.add(partner_id)
-                turn.set_result(self._idle.pop())
+            if partner_id in self._at_work:
+                continue
+            turns = self._waiting.pop(partner_id)
+            self._at_work.add(partner_id)
+            turns.popleft().set_result(self._idle.pop())
+            if turns:
+                self._waiting[partner_id] = turns
 
 
 class _Child:

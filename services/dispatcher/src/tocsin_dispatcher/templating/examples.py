@@ -26,6 +26,7 @@ from tocsin_dispatcher.values import (
     Verification,
 )
 from tocsin_dispatcher.values.context_json import context_from_json
+from tocsin_kit.money import parse_amount
 
 AT = datetime(2025, 11, 1, 15, 0, tzinfo=UTC)
 """When the examples are told: their days lie around it."""
@@ -36,16 +37,20 @@ class NoSuchValue(ValueError):
 
 
 def example(kind: TemplateKind, values: Mapping[str, str] | None = None) -> Told:
-    """The kind's example, with `values` in place of its own. Raises NoSuchValue."""
+    """The kind's example, with `values` in place of its own. Raises NoSuchValue, which names the one at fault."""
     stored, given = json.loads(read_template(f"{kind}/example.json")), dict(values or {})
     known = {} if kind is TemplateKind.DIGEST else stored
     unknown = sorted(given.keys() - known.keys())
     if unknown:
         raise NoSuchValue(f"there is no value {unknown[0]!r}")
-    try:
-        return _told(kind, {**stored, **given})
-    except (ValueError, ArithmeticError, OverflowError) as error:
-        raise NoSuchValue("a value is no such number, day or word") from error
+    for name, value in given.items():
+        try:
+            told = _told(kind, {**stored, name: value})
+            if isinstance(getattr(told, name, None), Decimal):
+                parse_amount(value, name)
+        except (ValueError, ArithmeticError) as error:
+            raise NoSuchValue(f"{name!r} is no such number, day or word") from error
+    return _told(kind, {**stored, **given})
 
 
 def edges(kind: TemplateKind) -> list[Told]:

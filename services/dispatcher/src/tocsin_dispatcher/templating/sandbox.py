@@ -6,7 +6,8 @@ sandbox (https://jinja.palletsprojects.com/en/stable/sandbox/). Memory and time 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -127,9 +128,10 @@ class Fault(StrEnum):
     EMPTY = "empty"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Faulty(Exception):
-    """A part that cannot be rendered; `line` counts from 1, 0 where no line is to blame."""
+    """A part that cannot be rendered; `line` counts from 1, 0 where no line is to blame. Not frozen: Python writes
+    tracebacks into exceptions."""
 
     fault: Fault
     part: str
@@ -142,7 +144,8 @@ def names_of(sources: Mapping[str, str], known: Sequence[str]) -> list[str]:
     used: set[str] = set()
     for part, source in sources.items():
         tree = _parsed(part, source)
-        undeclared = meta.find_undeclared_variables(tree) - {"range"}
+        with _reading(part):
+            undeclared = meta.find_undeclared_variables(tree) - {"range"}
         for name in sorted(undeclared - set(known)):
             raise Faulty(Fault.ERROR, part, _line_of(tree, name), f"there is no variable {name!r}")
         used |= undeclared
@@ -183,14 +186,21 @@ def _compiled(part: str, source: str) -> Template:
 
 def _parsed(part: str, source: str) -> nodes.Template:
     """The template's tree, of what is allowed only. Raises Faulty."""
-    try:
+    with _reading(part):
         tree = _environment(part == "html").parse(source)
         _check(part, tree)
+    return tree
+
+
+@contextmanager
+def _reading(part: str) -> Iterator[None]:
+    """What Jinja finds wrong with a part while it reads it is that part's fault."""
+    try:
+        yield
     except TemplateSyntaxError as error:
         raise Faulty(Fault.ERROR, part, error.lineno, _told(error)) from None
     except RecursionError:
         raise Faulty(Fault.ERROR, part, 0, "nested too deeply") from None
-    return tree
 
 
 def _check(part: str, tree: nodes.Template) -> None:

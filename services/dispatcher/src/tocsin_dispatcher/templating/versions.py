@@ -16,12 +16,15 @@ from tocsin_dispatcher.store.tables import idempotency_keys
 from tocsin_dispatcher.store.templates import WantedTemplates
 from tocsin_dispatcher.templating.active import ActiveTemplates
 from tocsin_dispatcher.templating.checking import Checks, as_sent
-from tocsin_dispatcher.templating.examples import example, reader
+from tocsin_dispatcher.templating.examples import reader
 from tocsin_dispatcher.values import Channel, Part, Slot, Sources, TemplateVersion
 from tocsin_kit.clock import Clock
 from tocsin_kit.ids import Ids
 from tocsin_kit.postgres.idempotency import RequestKey, remember
 from tocsin_kit.rpc.errors import not_found, state_conflict
+
+MOST_IN_FORCE = 8 * 1024 * 1024
+"""Bytes of a bank's sources: every replica keeps them, beside those of other banks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,8 @@ class Versions:
         Raises not_found, NoSuchValue, Unfit.
         """
         version = await self.get(partner_id, id_)
-        told = example(version.slot.kind, values)
         to = reader(locale or version.slot.locale or "en-US", hide_amounts)
+        told = self.checks.example(version.slot.kind, values, to)
         parts = await self.checks.rendered(version, told, to)
         if version.slot.channel is not Channel.SMS:
             return Preview(parts, 0)
@@ -89,13 +92,18 @@ class Versions:
         return Preview({Part.TEXT: words}, count)
 
     async def activate(self, partner_id: int, id_: UUID, subject: str) -> TemplateVersion:
-        """Put a version in force, once it is checked. Raises not_found, Unfit."""
+        """Put a version in force, once it is checked.
+
+        Raises not_found, Unfit, state_conflict where the bank would have too much in force.
+        """
         version = await self.get(partner_id, id_)
         await self.checks.check(version, await self._sms_segments(partner_id))
 
         async def work(connection: Connection) -> TemplateVersion:
             await store.lock_bank(connection, partner_id)
             activated = await store.activate(connection, partner_id, id_, self.clock.now())
+            if await store.size_in_force(connection, partner_id) > MOST_IN_FORCE:
+                raise state_conflict(f"more than {MOST_IN_FORCE // 2**20} MB would be in force: roll some others back")
             await self._changed(connection, partner_id, id_, subject, "activate_template")
             return activated
 

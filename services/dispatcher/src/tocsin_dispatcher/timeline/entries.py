@@ -95,9 +95,9 @@ def _of_course(course: Course, zone: ZoneInfo, purpose_of: Callable[..., Purpose
     for attempt in course.attempts:
         text = words.attempted(delivery.channel, attempt.outcome, attempt.possible_duplicate)
         yield Entry(attempt.started_at, EntryKind.ATTEMPTED, text, delivery, attempt=attempt)
-    heard = [entry for receipt in course.receipts for entry in _heard(delivery, receipt)]
+    heard = [entry for receipt in course.receipts for entry in _heard(course, receipt)]
     yield from heard
-    yield from _ended(delivery, {entry.kind for entry in heard})
+    yield from _ended(course, {entry.kind for entry in heard})
 
 
 def _happened(channel: Channel, one: StoredHappening, zone: ZoneInfo, joined: Purpose | None) -> str:
@@ -120,7 +120,16 @@ def _happened(channel: Channel, one: StoredHappening, zone: ZoneInfo, joined: Pu
             return words.retried(channel)
 
 
-def _heard(delivery: StoredDelivery, receipt: StoredReceipt) -> Iterator[Entry]:
+def _after_the_call(course: Course, at: datetime, number: int | None = None) -> datetime:
+    """When something happened that follows a call: this one, or where its number is not known the first. Providers
+    tell whole seconds, by clocks of their own, so that it may seem to have come before."""
+    numbered = {attempt.number: attempt.started_at for attempt in course.attempts}
+    called = numbered.get(number or 0) or min(numbered.values(), default=course.delivery.created_at)
+    return max(at, called)
+
+
+def _heard(course: Course, receipt: StoredReceipt) -> Iterator[Entry]:
+    delivery = course.delivery
     text = words.said(delivery.channel, receipt.effect, receipt.name)
     if receipt.name in words.COMPLAINTS:
         kind: EntryKind | None = EntryKind.COMPLAINED
@@ -129,18 +138,20 @@ def _heard(delivery: StoredDelivery, receipt: StoredReceipt) -> Iterator[Entry]:
     else:
         kind = _HEARD.get(receipt.effect)
     if kind is not None and text is not None:
-        yield Entry(receipt.at, kind, text, delivery, said=receipt.said)
+        at = _after_the_call(course, receipt.at, receipt.attempt)
+        yield Entry(at, kind, text, delivery, said=receipt.said)
 
 
-def _ended(delivery: StoredDelivery, heard: set[EntryKind]) -> Iterator[Entry]:
+def _ended(course: Course, heard: set[EntryKind]) -> Iterator[Entry]:
     """How it ended, where nothing that is kept says so: the inbox has no receipts, and receipts are forgotten before
     deliveries are."""
-    channel = delivery.channel
+    delivery, channel = course.delivery, course.delivery.channel
     if delivery.delivered_at is not None and EntryKind.DELIVERED not in heard:
         arrived = words.said(channel, ReceiptEffect.DELIVERED, "") or ""
         text = words.shown() if channel is Channel.IN_APP else arrived
-        yield Entry(delivery.delivered_at, EntryKind.DELIVERED, text, delivery)
+        yield Entry(_after_the_call(course, delivery.delivered_at), EntryKind.DELIVERED, text, delivery)
     came_back = delivery.status is DeliveryState.BOUNCED and EntryKind.BOUNCED not in heard
     if came_back and delivery.failed_at is not None:
         text = words.said(channel, ReceiptEffect.BOUNCED, "") or ""
-        yield Entry(delivery.failed_at, EntryKind.BOUNCED, text, delivery, said=delivery.error or "")
+        at = _after_the_call(course, delivery.failed_at)
+        yield Entry(at, EntryKind.BOUNCED, text, delivery, said=delivery.error or "")

@@ -3,5 +3,5 @@
 verifications.py  asked for ─► counted ─► a delivery with purpose `verification`; typed ─► compared
 limits.py         how many on a day, and to which countries
 codes.py          six digits: made, hashed, sealed
-way.py            a channel's way with the code opened at the last moment
+composing.py      a channel's messages with the code opened at the last moment
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
@@ -63,9 +63,9 @@ class Verifications:
         done = await in_transaction(self.engine, lambda connection: self._start(connection, user, channel))
         if isinstance(done, Began):
             return done
-        self.announcer.wrote([done])
+        self.announcer.wrote(done)
         self.bells[channel].set()
-        return Began(done.at, done.at + VALID)
+        return Began(done[0].at, done[0].at + VALID)
 
     async def confirm(self, user: UserKey, channel: Channel, code: str) -> bool:
         """Whether the address is verified by this code. Typed again after it was right it is right still."""
@@ -82,12 +82,12 @@ class Verifications:
 
         return await in_transaction(self.engine, work)
 
-    async def _start(self, connection: Connection, user: UserKey, channel: Channel) -> DeliveryChange | Began:
+    async def _start(self, connection: Connection, user: UserKey, channel: Channel) -> Sequence[DeliveryChange] | Began:
         now = self.clock.now()
         known = (await recipients(connection, [user], self.defaults))[user]
         address = known.contact.address(channel) if known.contact else None
         new = self._new(user, channel, address or "", now)
-        standing = await begin_verification(connection, new, now - RESEND)
+        standing, ended = await begin_verification(connection, new, now - RESEND)
         if standing is not None:
             return standing
         named = {scope: self._named(subject) for scope, subject in subjects(user, channel, address or "").items()}
@@ -96,10 +96,11 @@ class Verifications:
             raise rate_limited("no more codes today", _until_tomorrow(now))
         reason = why_not(channel, address or "", known.partner, counts, self.limits)
         delivery = _delivery(new, reason)
-        change = change_of(delivery, delivery.status, reason, now)
+        changes = [change_of(delivery, delivery.status, reason, now)]
+        changes += [change_of(one, one.status, one.reason, now) for one in ended]
         await insert_deliveries(connection, [NewDelivery(delivery)], now)
-        await self.announcer.add(connection, [change], now)
-        return change
+        await self.announcer.add(connection, changes, now)
+        return changes
 
     def _new(self, user: UserKey, channel: Channel, address: str, now: datetime) -> NewVerification:
         id_, code = self.ids.uuid7(), self.codes.new()

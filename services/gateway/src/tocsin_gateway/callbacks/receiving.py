@@ -51,6 +51,8 @@ class CallbackPath:
     provider: str
     path: str
     signature: Signature
+    largest: int = LARGEST
+    """Bytes of a body."""
 
 
 class Receiver:
@@ -75,7 +77,7 @@ class Receiver:
         note_route(request.scope, self._path.path)
         try:
             async with asyncio.timeout(BODY_LIMIT.total_seconds()):
-                body = await read_body(request, LARGEST)
+                body = await read_body(request, self._path.largest)
         except ClientDisconnect:
             return Response(status_code=499)
         except TimeoutError:

@@ -14,12 +14,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tocsin_gateway.callbacks.receiving import Receiver
+from tocsin_gateway.entrance.buckets import TokenBuckets
 from tocsin_gateway.entrance.frame import note_route
 from tocsin_gateway.entrance.problems import problem
-from tocsin_kit.rpc.errors import not_found
+from tocsin_kit.rpc.errors import TocsinError, not_found
 from tocsin_kit.signed_tokens import SignedTokens
 
 PATH = "/u/{token}"
+LARGEST_CLICK = 4096
+"""Bytes of its body, one field of a form (RFC 8058, 3.1): whoever has had an e-mail has a link that takes one."""
+CLICKS_PER_SECOND, CLICKS_AT_ONCE = 0.1, 20
 _PURPOSE = "tocsin unsubscribe"
 _ALL = "all"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -68,10 +72,10 @@ class UnsubscribeSignature:
 
 
 class Unsubscribing:
-    """Serves the links."""
+    """Serves the links. `clicks` says how often one may be posted to: what it stops is stopped by the first time."""
 
-    def __init__(self, tokens: UnsubscribeTokens, receiver: Receiver) -> None:
-        self._tokens, self._receiver = tokens, receiver
+    def __init__(self, tokens: UnsubscribeTokens, receiver: Receiver, clicks: TokenBuckets) -> None:
+        self._tokens, self._receiver, self._clicks = tokens, receiver, clicks
 
     async def page(self, request: Request) -> Response:
         """What can be stopped; nothing is."""
@@ -84,11 +88,18 @@ class Unsubscribing:
 
     async def stop(self, request: Request) -> Response:
         """Stored, and answered so that a mail program and a person both see that it is done."""
+        token = _token(request.url.path)
+        kind = self._tokens.kind(token)
+        try:
+            if kind is not None:
+                self._clicks.take(token)
+        except TocsinError as error:
+            note_route(request.scope, PATH)
+            return problem(error)
         stored = await self._receiver(request)
         if stored.status_code != 204:
             return stored
-        kind = self._tokens.kind(_token(request.url.path)) or ""
-        return _page("Done", f"<p>You will get no more e-mails {_about(kind)}.</p>")
+        return _page("Done", f"<p>You will get no more e-mails {_about(kind or '')}.</p>")
 
 
 def _token(path: str) -> str:

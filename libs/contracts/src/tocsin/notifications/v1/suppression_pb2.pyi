@@ -77,7 +77,7 @@ class Suppression(_message.Message):
     reason: Global___SuppressionReason.ValueType
     """Why."""
     source: _builtins.str
-    """Who said so: a provider and its event, `operator` or `partner`."""
+    """Who said so: a provider and its event, `operator` or `partner`; several by comma where it was said before."""
     note: _builtins.str
     """What was noted by whoever put it there by hand."""
     lifted_by: _builtins.str

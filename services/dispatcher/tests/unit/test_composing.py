@@ -1,4 +1,4 @@
-"""A channel's way in other words than the built-in ones."""
+"""Messages in other words than the built-in ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ import pytest
 
 from tocsin_dispatcher.breakers import BreakerKey
 from tocsin_dispatcher.channels.sms import Sms
-from tocsin_dispatcher.delivering.way import MediumWay
+from tocsin_dispatcher.delivering.way import BuiltIn, MediumWay
 from tocsin_dispatcher.rendering.renderer import Renderer
-from tocsin_dispatcher.templating.way import WordedWay
+from tocsin_dispatcher.templating.composing import Worded
 from tocsin_dispatcher.values import (
     Attempt,
     Channel,
@@ -63,10 +63,11 @@ class Scripted:
         return self.words is not None
 
 
-def way_in(words: str | Exception | None) -> tuple[WordedWay[SmsMessage], Kept]:
+def way_in(words: str | Exception | None) -> tuple[MediumWay[SmsMessage], Kept]:
     """A way of text messages in such words, and its provider."""
     sms, kept = Sms(Renderer("https://app.example", "First Bank")), Kept()
-    return WordedWay(MediumWay(Channel.SMS, sms, [kept], lambda message: message.size), Scripted(words, sms)), kept
+    worded = Worded(BuiltIn(sms), Scripted(words, sms))
+    return MediumWay(Channel.SMS, worded, [kept], lambda message: message.size), kept
 
 
 @pytest.mark.parametrize(
@@ -108,9 +109,3 @@ async def test_a_lost_text_that_may_have_had_other_words_is_not_compared_by_word
     built_in = way_in(None)[0].text_message(make_notification(), to, NOON)
     assert built_in is not None
     assert built_in.text == BUILT_IN
-
-
-def test_it_is_the_way_of_its_channel() -> None:
-    """With the same providers."""
-    way, _ = way_in(None)
-    assert (way.channel, list(way.chain), list(way.chain_to(None)), way.look_up) == (Channel.SMS, [KEY], [KEY], None)
