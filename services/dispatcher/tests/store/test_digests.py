@@ -37,7 +37,7 @@ FAILED = Outcome(OutcomeKind.TRANSIENT, status=500, answer="HTTP 500")
 ALL = tuple(WorkClass)
 
 
-async def _sleeper(bench: Bench, user_id: int = 1) -> None:
+async def sleeper(bench: Bench, user_id: int = 1) -> None:
     """The user has quiet hours, 22:00 to 08:00, and it is 23:00."""
     await bench.profile(user_id)
     await bench.execute(
@@ -47,7 +47,7 @@ async def _sleeper(bench: Bench, user_id: int = 1) -> None:
     bench.clock.move_to(NIGHT)
 
 
-async def _held(bench: Bench, count: int, **changes: object) -> list[Firing]:
+async def held(bench: Bench, count: int, **changes: object) -> list[Firing]:
     """So many firings, taken in and held for the night."""
     firings = [bench.firing(**changes) for _ in range(count)]
     await bench.intake.take_in(firings)
@@ -57,7 +57,7 @@ async def _held(bench: Bench, count: int, **changes: object) -> list[Firing]:
     return firings
 
 
-async def _come_morning(*benches: Bench) -> None:
+async def come_morning(*benches: Bench) -> None:
     benches[0].clock.move_to(MORNING)
     await _work(*benches)
 
@@ -72,12 +72,12 @@ async def _work(*benches: Bench) -> None:
     await asyncio.gather(*(one(bench) for bench in benches))
 
 
-def _members(notification: Notification) -> set[object]:
+def members_of(notification: Notification) -> set[object]:
     assert isinstance(notification.context, Digest)
     return {member.context for member in notification.context.members}
 
 
-async def _status(bench: Bench, firing: Firing) -> tuple[str, str | None]:
+async def status_of(bench: Bench, firing: Firing) -> tuple[str, str | None]:
     rows = await bench.rows(
         "SELECT status, reason FROM deliveries WHERE notification_id = :id AND channel = :channel",
         id=firing.id,
@@ -86,7 +86,7 @@ async def _status(bench: Bench, firing: Firing) -> tuple[str, str | None]:
     return rows[0].status, rows[0].reason
 
 
-async def _balanced(bench: Bench) -> bool:
+async def balanced(bench: Bench) -> bool:
     async with bench.engine.connect() as connection:
         found = await books(connection, NIGHT - timedelta(days=1), bench.clock.now(), timedelta(minutes=5))
     return (found.unplanned, found.lost, found.overdue, found.orphans) == (0, 0, 0, 0)
@@ -100,16 +100,16 @@ def test_the_index_knows_what_may_leave_together() -> None:
 @pytest.mark.parametrize("count", [2, 3])
 async def test_from_three_up_held_messages_are_one(benches: MakeBench, count: int) -> None:
     bench = await benches()
-    await _sleeper(bench)
-    firings = await _held(bench, count)
-    await _come_morning(bench)
+    await sleeper(bench)
+    firings = await held(bench, count)
+    await come_morning(bench)
     if count == 2:
         assert len(bench.way.calls) == 2
         assert await bench.states() == {"sent": 2}
     else:
-        assert [_members(told) for told in bench.way.brought] == [{one.context for one in firings}]
+        assert [members_of(told) for told in bench.way.brought] == [{one.context for one in firings}]
         assert await bench.states() == {"sent": 1, "merged": 3}
-    assert await _balanced(bench)
+    assert await balanced(bench)
 
 
 async def test_a_daily_digest_is_one_message_also_when_it_is_one_alert(benches: MakeBench) -> None:
@@ -118,10 +118,10 @@ async def test_a_daily_digest_is_one_message_also_when_it_is_one_alert(benches: 
     firing = bench.firing(daily_digest=True)
     await bench.intake.take_in([firing])
     async with bench.working():
-        assert await _status(bench, firing) == ("held", "daily_digest")
+        assert await status_of(bench, firing) == ("held", "daily_digest")
         await bench.step()
     assert bench.clock.now().astimezone(UTC).hour == 0, "18:00 in Chicago"
-    assert [_members(told) for told in bench.way.brought] == [{firing.context}]
+    assert [members_of(told) for told in bench.way.brought] == [{firing.context}]
     assert await bench.states() == {"sent": 1, "merged": 1}
 
 
@@ -132,45 +132,45 @@ async def test_a_daily_digest_that_comes_after_its_hour_is_a_digest_all_the_same
     bench.clock.advance(timedelta(hours=12))
     await bench.intake.take_in([firing])
     await _work(bench)
-    assert [_members(told) for told in bench.way.brought] == [{firing.context}]
+    assert [members_of(told) for told in bench.way.brought] == [{firing.context}]
 
 
 async def test_what_no_longer_holds_is_left_out(benches: MakeBench) -> None:
     bench = await benches()
-    await _sleeper(bench)
-    firings = await _held(bench, 4)
+    await sleeper(bench)
+    firings = await held(bench, 4)
     bench.standings[firings[1].id] = AlertStanding.NO_LONGER_TRUE
-    await _come_morning(bench)
-    assert [_members(told) for told in bench.way.brought] == [{firings[n].context for n in (0, 2, 3)}]
-    assert await _status(bench, firings[1]) == ("suppressed", "no_longer_true")
+    await come_morning(bench)
+    assert [members_of(told) for told in bench.way.brought] == [{firings[n].context for n in (0, 2, 3)}]
+    assert await status_of(bench, firings[1]) == ("suppressed", "no_longer_true")
 
 
 async def test_two_replicas_make_one_digest_of_two_hundred(benches: MakeBench) -> None:
     first, second = await benches(slots=20), await benches(slots=20)
-    await _sleeper(first)
+    await sleeper(first)
     await first.profile(user_id=2)
-    await _held(first, 200)
-    await _come_morning(first, second)
+    await held(first, 200)
+    await come_morning(first, second)
     told = first.way.brought + second.way.brought
-    assert [len(_members(one)) for one in told] == [200]
+    assert [len(members_of(one)) for one in told] == [200]
     assert await first.states() == {"sent": 1, "merged": 200}
-    assert await _balanced(first)
+    assert await balanced(first)
 
 
 async def test_messages_of_several_people_are_a_digest_for_each(benches: MakeBench) -> None:
     bench = await benches()
-    await _sleeper(bench)
-    await _sleeper(bench, 2)
-    await _held(bench, 3)
-    await _held(bench, 4, user_id=2)
-    await _come_morning(bench)
-    assert Counter((one.user_id, len(_members(one))) for one in bench.way.brought) == {(1, 3): 1, (2, 4): 1}
+    await sleeper(bench)
+    await sleeper(bench, 2)
+    await held(bench, 3)
+    await held(bench, 4, user_id=2)
+    await come_morning(bench)
+    assert Counter((one.user_id, len(members_of(one))) for one in bench.way.brought) == {(1, 3): 1, (2, 4): 1}
 
 
 async def test_a_worker_that_dies_before_the_gate_leaves_what_belongs_together_together(benches: MakeBench) -> None:
     bench = await benches()
-    await _sleeper(bench)
-    await _held(bench, 5)
+    await sleeper(bench)
+    await held(bench, 5)
     bench.clock.move_to(MORNING)
     async with bench.engine.begin() as connection:
         lease = MORNING + timedelta(minutes=1)
@@ -185,51 +185,19 @@ async def test_a_worker_that_dies_before_the_gate_leaves_what_belongs_together_t
     async with bench.working():
         assert bench.way.calls == []
         await bench.step()
-    assert [len(_members(one)) for one in bench.way.brought] == [5]
+    assert [len(members_of(one)) for one in bench.way.brought] == [5]
 
 
 async def test_what_is_urgent_in_a_digest_waits_for_no_slot_of_what_is_not(benches: MakeBench) -> None:
     bench = await benches()
-    await _sleeper(bench)
-    await _held(bench, 2, work_class=WorkClass.PERIODIC)
-    await _held(bench, 1, work_class=WorkClass.REALTIME)
+    await sleeper(bench)
+    await held(bench, 2, work_class=WorkClass.PERIODIC)
+    await held(bench, 1, work_class=WorkClass.REALTIME)
     async with bench.engine.begin() as connection:
         lease = MORNING + timedelta(minutes=1)
         assert await claim(connection, Channel.EMAIL, [WorkClass.PERIODIC], 50, MORNING, lease) == []
         claims = await claim(connection, Channel.EMAIL, [WorkClass.REALTIME], 50, MORNING, lease)
         assert len(await whole_digests(connection, Channel.EMAIL, claims, MORNING, lease)) == 3
-
-
-async def test_a_digest_that_fails_gives_its_members_back_and_they_go_alone(benches: MakeBench) -> None:
-    bench = await benches(ScriptedWay(Channel.EMAIL, answers=[REFUSED]))
-    await _sleeper(bench)
-    firings = await _held(bench, 4)
-    await _come_morning(bench)
-    assert [type(told.context) is Digest for told in bench.way.brought] == [True, False, False, False, False]
-    assert [await _status(bench, one) for one in firings] == [("sent", None)] * 4
-    assert await bench.states() == {"failed": 1, "sent": 4}
-    assert await _balanced(bench)
-
-
-async def test_a_digest_tried_again_leaves_out_what_ceased_to_be_true_meanwhile(benches: MakeBench) -> None:
-    bench = await benches(ScriptedWay(Channel.EMAIL, answers=[FAILED, FAILED]))
-    await _sleeper(bench)
-    firings = await _held(bench, 3)
-    bench.clock.move_to(MORNING)
-    async with bench.working():
-        bench.standings[firings[0].id] = AlertStanding.ALERT_GONE
-        await bench.step()
-        bench.standings |= dict.fromkeys([one.id for one in firings[1:]], AlertStanding.SNOOZED)
-        await bench.step()
-    assert [len(_members(one)) for one in bench.way.brought] == [3, 2]
-    assert [await _status(bench, one) for one in firings] == [
-        ("suppressed", "alert_gone"),
-        ("suppressed", "snoozed"),
-        ("suppressed", "snoozed"),
-    ]
-    rows = await bench.rows("SELECT status, reason FROM deliveries WHERE purpose = 'digest'")
-    assert [tuple(row) for row in rows] == [("suppressed", "no_longer_true")]
-    assert await _balanced(bench)
 
 
 async def test_a_digest_takes_one_token_and_without_one_its_members_wait_on(benches: MakeBench) -> None:
@@ -244,38 +212,19 @@ async def test_a_digest_takes_one_token_and_without_one_its_members_wait_on(benc
         await bench.intake.take_in([bench.firing(fired_at=bench.clock.now() + timedelta(hours=1)) for _ in range(2)])
         await bench.quiet()
         await bench.step()
-        assert [len(_members(one)) for one in bench.way.brought[2:]] == [6], "one of the next hour's two tokens"
+        assert [len(members_of(one)) for one in bench.way.brought[2:]] == [6], "one of the next hour's two tokens"
         await bench.intake.take_in([bench.firing() for _ in range(4)])
         await bench.quiet()
         assert await bench.states() == {"sent": 4, "merged": 6, "held": 3}
-
-
-async def test_a_digest_waits_for_its_provider_as_one(benches: MakeBench) -> None:
-    bench = await benches(ScriptedWay(Channel.EMAIL, answers=[FAILED] * 5))
-    await bench.profile(user_id=2)
-    await _sleeper(bench)
-    await bench.intake.take_in([bench.firing() for _ in range(3)])
-    bench.clock.move_to(MORNING - timedelta(seconds=5))
-    await bench.intake.take_in([bench.firing(user_id=2) for _ in range(5)])
-    async with bench.working():
-        assert len(bench.way.calls) == 5, "the breaker opens"
-        bench.clock.move_to(MORNING)
-        await bench.quiet()
-        rows = await bench.rows("SELECT status, reason, attempt FROM deliveries WHERE purpose = 'digest'")
-        assert [tuple(row) for row in rows] == [("pending", "breaker_open", 0)]
-        while await bench.states() != {"sent": 6, "merged": 3}:
-            await bench.step()
-    assert [len(_members(one)) for one in bench.way.brought if one.user_id == 1] == [3]
-    assert await _balanced(bench)
 
 
 async def test_a_member_that_a_critical_message_displaced_meanwhile_is_told_by_that_one_alone(
     benches: MakeBench,
 ) -> None:
     bench = await benches()
-    await _sleeper(bench)
-    firings = await _held(bench, 3)
-    displaced = await _held(bench, 1, purchase_id=99)
+    await sleeper(bench)
+    firings = await held(bench, 3)
+    displaced = await held(bench, 1, purchase_id=99)
     critical = bench.firing(purchase_id=99, critical=True)
     bench.clock.move_to(MORNING)
     lease = MORNING + timedelta(minutes=1)
@@ -285,8 +234,8 @@ async def test_a_member_that_a_critical_message_displaced_meanwhile_is_told_by_t
     assert len(claims) == 4
     await bench.intake.take_in([critical])
     admitted = await bench.gatekeeper.admit(claims, {})
-    assert [_members(one.claimed.notification) for one in admitted] == [{one.context for one in firings}]
-    assert await _status(bench, displaced[0]) == ("merged", "merged")
+    assert [members_of(one.claimed.notification) for one in admitted] == [{one.context for one in firings}]
+    assert await status_of(bench, displaced[0]) == ("merged", "merged")
 
 
 async def _events(bench: Bench, firing: Firing) -> Sequence[str]:
@@ -301,9 +250,27 @@ async def _events(bench: Bench, firing: Firing) -> Sequence[str]:
 
 async def test_each_member_has_its_story(benches: MakeBench) -> None:
     bench = await benches(ScriptedWay(Channel.EMAIL, answers=[REFUSED]))
-    await _sleeper(bench)
-    firings = await _held(bench, 3)
+    await sleeper(bench)
+    firings = await held(bench, 3)
     for one in firings:
         bench.standings[one.id] = AlertStanding.HOLDS
-    await _come_morning(bench)
+    await come_morning(bench)
     assert await _events(bench, firings[0]) == ["held", "rechecked", "merged", "released", "rechecked"]
+
+
+async def test_without_a_critical_token_the_rest_of_a_digest_leaves_and_the_critical_ones_wait_on(
+    benches: MakeBench,
+) -> None:
+    bench = await benches()
+    await sleeper(bench)
+    quiet = await held(bench, 3)
+    bench.clock.move_to(MORNING - timedelta(minutes=30))
+    await bench.intake.take_in([bench.firing(critical=True) for _ in range(32)])
+    async with bench.working():
+        assert await bench.states() == {"sent": 30, "held": 5}, "two of them as too many for an hour"
+    await bench.execute("UPDATE counters SET hour = :now, hour_count = 0, hour_critical = 30", now=MORNING)
+    await come_morning(bench)
+    assert [members_of(told) for told in bench.way.brought[30:]] == [{one.context for one in quiet}]
+    waiting = await bench.rows("SELECT reason, due_at FROM deliveries WHERE status = 'held'")
+    assert [tuple(row) for row in waiting] == [("flood", MORNING + timedelta(hours=1))] * 2
+    assert await balanced(bench)

@@ -1,13 +1,18 @@
 """What a lane asks the database for."""
 
+import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
+import pytest
 from sqlalchemy import event
 
-from tocsin_dispatcher.values import WorkClass
+from tocsin_dispatcher.values import AlertStanding, WorkClass
 
 from .bench import Bench
 from .conftest import MakeBench
+from .test_digests import MORNING, held, sleeper
 
 
 def counted(bench: Bench) -> Counter[str]:
@@ -47,3 +52,32 @@ async def test_what_becomes_due_after_a_claim_is_known_without_a_bell(benches: M
         assert len(bench.way.calls) == 1
         assert await bench.step() == bench.clock.now()
         assert len(bench.way.calls) == 2
+
+
+async def test_what_a_digest_brings_along_keeps_no_urgent_message_back(
+    benches: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the evaluator is asked about the members, which are more than there are slots."""
+    bench = await benches(slots=20)
+    await bench.profile(user_id=2)
+    await sleeper(bench)
+    await held(bench, 60, work_class=WorkClass.PERIODIC)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def recheck(firings: Sequence[tuple[int, UUID]]) -> Mapping[UUID, AlertStanding]:
+        asked.set()
+        await answer.wait()
+        return {}
+
+    monkeypatch.setattr(bench.batches, "_recheck", recheck)
+    bench.clock.move_to(MORNING)
+    working = asyncio.create_task(bench.lane.run(bench.stopping))
+    async with asyncio.timeout(20):
+        await asked.wait()
+        await bench.intake.take_in([bench.firing(user_id=2, critical=True)])
+        await bench.way.begun.acquire()
+    assert [one.user_id for one in bench.way.brought] == [2]
+    answer.set()
+    bench.stopping.set()
+    await working
+    assert bench.lane._slots.used == bench.lane._slots.brought == 0

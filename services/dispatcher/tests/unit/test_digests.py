@@ -67,6 +67,9 @@ def test_what_was_not_held_joins_only_where_it_is_a_daily_digests(
 ) -> None:
     assert not may_join(delivery, make_notification())
     assert may_join(delivery, make_notification(daily_digest=True))
+    late = replace(delivery, status=DeliveryState.HELD, reason=Reason.PROFILE_AWAITED)
+    assert may_join(late, make_notification(daily_digest=True)), "the profile came when the hour had passed"
+    assert not may_join(late, make_notification())
     assert not may_join(replace(delivery, attempt=1), make_notification(daily_digest=True))
 
 

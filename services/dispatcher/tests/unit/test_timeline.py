@@ -83,7 +83,7 @@ def sentences(*courses: Course) -> list[str]:
 
 
 def happened(what: Happening, minutes: int = 1, **more: Any) -> StoredHappening:
-    values: dict[str, Any] = {"reason": None, "until": None, "joined_id": None}
+    values: dict[str, Any] = {"reason": None, "until": None, "joined_id": None, "joined": None}
     return StoredHappening(at(minutes), what, **{**values, **more})
 
 
@@ -184,7 +184,7 @@ def test_a_digest_is_told_as_one_with_its_own_course() -> None:
     """Its members' timelines show what became of it."""
     joined = course(
         delivery(status=DeliveryState.MERGED, merged_into=DIGEST),
-        happened(Happening.MERGED, 2, reason=Reason.MERGED, joined_id=DIGEST),
+        happened(Happening.MERGED, 2, reason=Reason.MERGED, joined_id=DIGEST, joined=Purpose.DIGEST),
     )
     digest = delivery(id=DIGEST, purpose=Purpose.DIGEST, notification_id=None, created_at=at(2))
     accepted = StoredAttempt(1, "sendgrid", "key", at(3), at(3), OutcomeKind.ACCEPTED, 202, None, None, False)
@@ -193,6 +193,18 @@ def test_a_digest_is_told_as_one_with_its_own_course() -> None:
         "Several alerts were put together into one e-mail.",
         "It was put together with other alerts into one e-mail.",
         "Our e-mail provider took the e-mail.",
+    ]
+
+
+def test_what_left_its_digest_was_put_together_with_other_alerts_all_the_same() -> None:
+    left = course(
+        None,
+        happened(Happening.MERGED, 2, reason=Reason.MERGED, joined_id=DIGEST, joined=Purpose.DIGEST),
+        happened(Happening.SUPPRESSED, 3, reason=Reason.NO_LONGER_TRUE),
+    )
+    assert sentences(left)[-2:] == [
+        "It was put together with other alerts into one e-mail.",
+        "The e-mail was not sent, because what it would have told was no longer true when we checked again.",
     ]
 
 

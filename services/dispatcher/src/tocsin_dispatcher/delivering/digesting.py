@@ -10,14 +10,15 @@ from tocsin_dispatcher.delivering.aside import set_aside_by
 from tocsin_dispatcher.delivering.candidates import Candidate
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.planning.digests import are_a_digest, digest_of, digest_told, may_join, waits_together
-from tocsin_dispatcher.planning.gate import gate_before_a_digest, gate_member
+from tocsin_dispatcher.planning.gate import gate, gate_before_a_digest, gate_member
+from tocsin_dispatcher.planning.plan import fact_key
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.attempts import SetAside
-from tocsin_dispatcher.store.claims import Claimed
+from tocsin_dispatcher.store.claims import Claimed, give_back
 from tocsin_dispatcher.store.database import Connection
-from tocsin_dispatcher.store.digests import Together, claim_others, members_of
-from tocsin_dispatcher.values import Channel, GateVerdict, Proceed, Purpose, Suppress
+from tocsin_dispatcher.store.digests import Together, claim_others, in_a_round, members_of
+from tocsin_dispatcher.values import Channel, GateVerdict, Hold, Proceed, Purpose, Suppress
 from tocsin_kit.ids import Ids
 
 
@@ -25,14 +26,25 @@ async def whole_digests(
     connection: Connection, channel: Channel, claims: list[Claimed], now: datetime, leased_until: datetime
 ) -> list[Claimed]:
     """The claims with what leaves together with them, and digests with their members. In the claims' transaction."""
-    people = {together(one) for one in claims if waits_together(one.delivery)}
-    if people:
-        claims = claims + await claim_others(connection, channel, people, now, leased_until)
+    claims = await _with_others(connection, channel, claims, now, leased_until)
     digests = [one for one in claims if one.delivery.purpose is Purpose.DIGEST]
     if not digests:
         return claims
     members = await members_of(connection, digests)
     return [_telling(one, members[one.key]) if one.key in members else one for one in claims]
+
+
+async def _with_others(
+    connection: Connection, channel: Channel, claims: list[Claimed], now: datetime, leased_until: datetime
+) -> list[Claimed]:
+    """The claims with what leaves together with them. Those of people with whom it would be too much go back: they
+    leave in another round, in which they bring all of theirs."""
+    firsts = [one for one in claims if waits_together(one.delivery)]
+    people = await in_a_round(connection, channel, list(dict.fromkeys(map(together, firsts))), now)
+    later = [one for one in firsts if together(one) not in people]
+    await give_back(connection, later, now)
+    others = await claim_others(connection, channel, people, now, leased_until)
+    return [one for one in claims if one not in later] + others
 
 
 def together(claimed: Claimed) -> Together:
@@ -84,8 +96,23 @@ def members_aside(digest: Candidate) -> list[SetAside]:
 
 
 def leaving_aside(leaving: Iterable[tuple[Candidate, Candidate, GateVerdict]]) -> list[SetAside]:
-    """What becomes of members that are told no longer; they are claimed as their digest is."""
-    return [set_aside_by(member.claimed, verdict) for _, member, verdict in leaving]
+    """What becomes of members that are told no longer; they are claimed as their digest is. They end, and have their
+    facts again, which `take_out` took from them."""
+    return [
+        replace(set_aside_by(member.claimed, verdict), fact_key=_fact_of(member.claimed))
+        for _, member, verdict in leaving
+    ]
+
+
+def _fact_of(claimed: Claimed) -> str | None:
+    return fact_key(claimed.notification.context, claimed.delivery.channel)
+
+
+def verdict_on(candidate: Candidate) -> GateVerdict:
+    """The gate's, but that a digest whose members have all left it has nothing to wait for."""
+    verdict = gate(candidate.case)
+    is_empty = candidate.claimed.delivery.purpose is Purpose.DIGEST and not candidate.members
+    return Suppress(Reason.NO_LONGER_TRUE) if is_empty and isinstance(verdict, Proceed | Hold) else verdict
 
 
 def _joins(candidate: Candidate) -> bool:
@@ -119,9 +146,3 @@ def _keep_what_stands(outcome: Sorted, digest: Candidate) -> None:
 def _telling(digest: Claimed, members: tuple[Claimed, ...]) -> Claimed:
     told = digest_told(digest.delivery, [one.notification for one in members])
     return replace(digest, notification=told, members=members)
-
-
-def nothing_left(digest: Candidate) -> GateVerdict | None:
-    """Why a digest whose members have all left it is not sent; None while it tells some."""
-    is_empty = digest.claimed.delivery.purpose is Purpose.DIGEST and not digest.members
-    return Suppress(Reason.NO_LONGER_TRUE) if is_empty else None

@@ -14,7 +14,7 @@ from tocsin_dispatcher.changes import change_of
 from tocsin_dispatcher.delivering.aside import set_aside_by, waiting
 from tocsin_dispatcher.delivering.breaker_board import BoardChanges, BreakerBoard
 from tocsin_dispatcher.delivering.candidates import Candidate, Candidates, Rules, user_of
-from tocsin_dispatcher.delivering.digesting import leaving_aside, members_aside, nothing_left, told_together
+from tocsin_dispatcher.delivering.digesting import leaving_aside, members_aside, told_together, verdict_on
 from tocsin_dispatcher.delivering.tokens import one_more, wanted, without_token
 from tocsin_dispatcher.delivering.way import Way
 from tocsin_dispatcher.keys import DeliveryKey, UserKey
@@ -160,7 +160,7 @@ class Gatekeeper:
     ) -> None:
         user, claimed = candidate.user, candidate.claimed
         candidate = candidate.with_counts(counts.get(user, candidate.case.recipient.counts))
-        verdict = nothing_left(candidate) or gate(candidate.case)
+        verdict = verdict_on(candidate)
         if not isinstance(verdict, Proceed):
             decided.aside += _stopped(candidate, verdict)
             return
@@ -203,11 +203,12 @@ class Gatekeeper:
         decided.digests = [one for one in decided.digests if one.claimed.key not in without]
 
     async def _lock(self, connection: Connection, decided: _Round, claims: Sequence[Claimed]) -> None:
-        """The inboxes first, as intake does: of users whose deliveries end here, or join another."""
+        """The inboxes first, as intake does: of users whose deliveries end here, join another, or leave a digest."""
         ending = [put.key for put in decided.aside if put.status in _NEVER_JOINED]
         merging = {put.key for put in decided.aside if put.status is DeliveryState.MERGED}
-        joining = [user_of(one) for one in claims if one.key in merging]
-        await lock_before_ending(connection, ending, [*joining, *(one.user for one in decided.digests)])
+        leaving = {digest for _, digest, _ in decided.leaving}
+        moving = [user_of(one) for one in claims if one.key in merging or one.delivery.id in leaving]
+        await lock_before_ending(connection, ending, [*moving, *(one.user for one in decided.digests)])
 
     async def _form_digests(
         self, connection: Connection, decided: _Round, claims: Sequence[Claimed], now: datetime
@@ -254,11 +255,20 @@ class Gatekeeper:
 
 def _stopped(candidate: Candidate, verdict: GateVerdict) -> list[SetAside]:
     """What is written of one that may not leave. A new digest is not written: its members go on waiting, each by
-    itself, for what it waits for."""
+    itself, for what it waits for; those that need not (too many urgent ones do not keep others back) are due at once,
+    as what is left of it."""
     if not candidate.is_new:
         return [set_aside_by(candidate.claimed, verdict)]
     counts = candidate.case.recipient.counts
-    return [set_aside_by(one.claimed, gate(one.with_counts(counts).case)) for one in candidate.members]
+    verdicts = [(one.claimed, gate(one.with_counts(counts).case)) for one in candidate.members]
+    return [
+        _due_again(claimed, candidate.case.now) if isinstance(one, Proceed) else set_aside_by(claimed, one)
+        for claimed, one in verdicts
+    ]
+
+
+def _due_again(claimed: Claimed, now: datetime) -> SetAside:
+    return SetAside(claimed.key, claimed.leased_until, DeliveryState.PENDING, claimed.delivery.reason, now)
 
 
 def _beginning(candidate: Candidate, provider: BreakerKey) -> Beginning:

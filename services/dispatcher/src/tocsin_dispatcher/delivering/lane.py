@@ -13,6 +13,7 @@ from tocsin_dispatcher.delivering.batch import Batches, Piece
 from tocsin_dispatcher.delivering.digesting import whole_digests
 from tocsin_dispatcher.delivering.recorder import Recorder
 from tocsin_dispatcher.delivering.shares import Shares
+from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.store.claims import Claimed, claim, due_by_class, give_back, last_served
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction, reads
 from tocsin_dispatcher.values import Channel, Delivery, WorkClass
@@ -33,11 +34,13 @@ class Slots:
         self.total = total
         self.unreserved = max(1, total - max(1, total // 4))
         self.used = 0
+        #: Those in use by what a digest brings along, until its gate is passed: they make no calls.
+        self.brought = 0
 
     @property
     def free(self) -> int:
-        """For the class realtime; what a digest brings along may be more than there is room for."""
-        return max(0, self.total - self.used)
+        """For the class realtime: what digests bring along keeps nobody back who is in a hurry."""
+        return max(0, self.total - self.used + self.brought)
 
     @property
     def free_for_others(self) -> int:
@@ -120,8 +123,8 @@ class Lane:
         for classes, free in ((WorkClass.REALTIME,), self._free_realtime), (_OTHERS, self._free_others):
             late = [lane for lane in classes if lane in due and due[lane] <= now]
             if late and free():
-                claims = await self._claim(late, free())
-                self._begin(claims)
+                claims, brought = await self._claim(late, free())
+                self._begin(claims, brought)
                 again |= bool(claims) and free() > 0
         if again:
             return now  # what comes next in the classes that were claimed, only asking tells
@@ -141,32 +144,35 @@ class Lane:
         async with self._reads.connect() as connection:
             return await due_by_class(connection, self._channel, self._rooms())
 
-    async def _claim(self, classes: Sequence[WorkClass], slots: int) -> list[Claimed]:
+    async def _claim(self, classes: Sequence[WorkClass], slots: int) -> tuple[list[Claimed], frozenset[DeliveryKey]]:
+        """What is due, and which of it was brought along by what leaves together with it."""
         realtime = WorkClass.REALTIME in classes
         after = self._last_served.get(realtime, 0)
 
-        async def work(connection: Connection) -> list[Claimed]:
+        async def work(connection: Connection) -> tuple[list[Claimed], frozenset[DeliveryKey]]:
             now = self._clock.now()
             leased_until = now + self._lease
-            claims = await claim(connection, self._channel, classes, slots, now, leased_until, after, self._rooms())
-            return await whole_digests(connection, self._channel, claims, now, leased_until)
+            firsts = await claim(connection, self._channel, classes, slots, now, leased_until, after, self._rooms())
+            claims = await whole_digests(connection, self._channel, firsts, now, leased_until)
+            return claims, frozenset(one.key for one in claims) - {one.key for one in firsts}
 
-        claims = await in_transaction(self._engine, work)
+        claims, brought = await in_transaction(self._engine, work)
         self._last_served[realtime] = last_served(claims, after)
-        return claims
+        return claims, brought
 
     def _rooms(self) -> Mapping[UUID, int] | None:
         return None if self._shares is None else self._shares.rooms()
 
-    def _begin(self, claims: Sequence[Claimed]) -> None:
+    def _begin(self, claims: Sequence[Claimed], brought: frozenset[DeliveryKey]) -> None:
         if not claims or self._batches is None:
             return
         self._slots.used += len(claims)
+        self._slots.brought += len(brought)
         if self._shares is not None:
             self._shares.took(_deliveries(claims))
         self._activity.begun(f"deliveries.{self._channel}", len(claims))
         for piece, members in self._batches.split(claims):
-            self._spawn(self._piece(piece, members))
+            self._spawn(self._piece(piece, members, sum(one.key in brought for one in members)))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         if self._tasks is None:
@@ -179,7 +185,7 @@ class Lane:
             self._put_off = False
             self._bell.set()
 
-    async def _piece(self, piece: Piece, members: Sequence[Claimed]) -> None:
+    async def _piece(self, piece: Piece, members: Sequence[Claimed], brought: int) -> None:
         """Do a piece; the calls that follow run by themselves. A database that is away costs the claim, not more."""
         try:
             if self._stopping.is_set():
@@ -195,6 +201,8 @@ class Lane:
             _log.warning("claims_left_to_their_lease", channel=self._channel, error=type(error).__name__)
             self.done(_deliveries(members))
             return
+        finally:
+            self._slots.brought -= brought
         for call in calls:
             self._spawn(call())
 

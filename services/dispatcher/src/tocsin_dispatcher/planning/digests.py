@@ -47,8 +47,8 @@ def waits_together(delivery: Delivery) -> bool:
 
 def may_join(delivery: Delivery, notification: Notification) -> bool:
     """Whether it becomes part of a digest that leaves now: it waited with others, or is a daily digest's, which may
-    have come when its hour had passed."""
-    came_late = notification.daily_digest and delivery.reason is None
+    have come, or its person's profile, when its hour had passed."""
+    came_late = notification.daily_digest and delivery.reason in (None, Reason.PROFILE_AWAITED)
     return waits_together(delivery) or (came_late and _is_untried(delivery))
 
 

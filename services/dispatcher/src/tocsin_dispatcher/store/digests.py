@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,8 +16,9 @@ from tocsin_dispatcher.store.statement import BIG, INSTANT, TEXT, UUID_, RowSet,
 from tocsin_dispatcher.store.tables import held_together
 from tocsin_dispatcher.values import Channel, Delivery
 
-_MOST_OF_ONE, _MOST = 1_000, 5_000
-"""Of one person, and of all in a round. Beyond that another digest follows."""
+_MOST = 1_000
+"""Of one person, beyond which another digest follows; and of all in a round: intake waits for the inboxes of the people
+in it."""
 
 
 class Together(NamedTuple):
@@ -28,18 +30,27 @@ class Together(NamedTuple):
 
 _PEOPLE = RowSet("k", partner_id=BIG, user_id=BIG, destination_id=UUID_)
 
+#: What is due of one person.
+_DUE = f"""SELECT d.partner_id, d.id FROM deliveries d
+          WHERE d.partner_id = k.partner_id AND d.user_id = k.user_id AND d.channel = :channel
+            AND d.destination_id IS NOT DISTINCT FROM k.destination_id AND {held_together("d.")} AND d.due_at <= :now
+          ORDER BY d.due_at LIMIT {_MOST}"""  # noqa: S608 - constants of our own
+
+# Index deliveries_held_together.
+_COUNT_OTHERS = statement(
+    f"""
+SELECT k.partner_id, k.user_id, k.destination_id, (SELECT count(*) FROM ({_DUE}) AS due) AS others FROM {_PEOPLE}
+""",  # noqa: S608 - constants of our own
+    _PEOPLE,
+    channel=TEXT,
+    now=INSTANT,
+)
+
 # Index deliveries_held_together, then primary keys in order.
 _CLAIM_OTHERS = statement(
     f"""
 WITH chosen AS (
-  SELECT h.partner_id, h.id
-    FROM {_PEOPLE}
-   CROSS JOIN LATERAL (
-         SELECT d.partner_id, d.id FROM deliveries d
-          WHERE d.partner_id = k.partner_id AND d.user_id = k.user_id AND d.channel = :channel
-            AND d.destination_id IS NOT DISTINCT FROM k.destination_id AND {held_together("d.")} AND d.due_at <= :now
-          ORDER BY d.due_at LIMIT {_MOST_OF_ONE}) h
-   LIMIT {_MOST}
+  SELECT h.partner_id, h.id FROM {_PEOPLE} CROSS JOIN LATERAL ({_DUE}) h
 ), {CLAIM_CHOSEN}""",  # noqa: S608 - constants of our own
     _PEOPLE,
     channel=TEXT,
@@ -49,12 +60,14 @@ WITH chosen AS (
 
 _DIGESTS = RowSet("k", partner_id=BIG, id=UUID_)
 
-# Index deliveries_merged.
+# Index deliveries_merged, from each digest: OFFSET 0 keeps it from being read whole where few looked merged.
 _MEMBERS = statement(
     f"""
 SELECT {DELIVERY_COLUMNS}, {NOTIFICATION_COLUMNS}
   FROM {_DIGESTS}
-  JOIN deliveries d ON d.partner_id = k.partner_id AND d.merged_into = k.id AND d.status = 'merged'
+  CROSS JOIN LATERAL (
+        SELECT * FROM deliveries m
+         WHERE m.partner_id = k.partner_id AND m.merged_into = k.id AND m.status = 'merged' OFFSET 0) d
   JOIN notifications n ON n.partner_id = d.partner_id AND n.id = d.notification_id
  ORDER BY n.fired_at, n.id
 """,  # noqa: S608 - the row set is of our own making
@@ -69,7 +82,7 @@ _LOCK = statement(
 SELECT d.id
   FROM {_CLAIMED}
   JOIN deliveries d ON d.partner_id = x.partner_id AND d.id = x.id AND d.leased_until = x.leased_until
-   AND d.status = 'pending'
+   AND (d.status = 'pending') IS TRUE
  ORDER BY d.partner_id, d.id
    FOR NO KEY UPDATE OF d
 """,  # noqa: S608 - the row set is of our own making
@@ -105,25 +118,41 @@ SELECT x.partner_id, x.id, 'digest', x.user_id, x.channel, x.destination_id, x.d
 
 _LEAVING = RowSet("x", partner_id=BIG, id=UUID_, digest_id=UUID_, leased_until=INSTANT)
 
-# Primary key. Fenced by the digest's claim.
+# Primary key. Fenced by the digest's claim. Another one may tell the fact by now: this one, about to end, has no key to
+# it while it stands by itself. The digest may have told it already: should a person have it tried again, that is
+# marked.
 _TAKE_OUT = statement(
     f"""
 UPDATE deliveries d
-   SET status = 'pending', reason = NULL, merged_into = NULL, due_at = x.leased_until, leased_until = x.leased_until
+   SET status = 'pending', reason = NULL, merged_into = NULL, due_at = x.leased_until, leased_until = x.leased_until,
+       fact_key = NULL, possible_duplicate = d.possible_duplicate OR t.possible_duplicate
   FROM {_LEAVING}
   JOIN deliveries t ON t.partner_id = x.partner_id AND t.id = x.digest_id AND t.leased_until = x.leased_until
- WHERE d.partner_id = x.partner_id AND d.id = x.id AND d.merged_into = x.digest_id AND d.status = 'merged'
+ WHERE d.partner_id = x.partner_id AND d.id = x.id AND (d.merged_into = x.digest_id) IS TRUE AND d.status = 'merged'
 """,  # noqa: S608 - the row set is of our own making
     _LEAVING,
 )
+
+
+async def in_a_round(
+    connection: Connection, channel: Channel, people: Sequence[Together], now: datetime
+) -> Collection[Together]:
+    """The first of these people that have no more due beside what was claimed of them than a round may bring along."""
+    if len(people) <= 1:
+        return people
+    rows = await connection.execute(_COUNT_OTHERS, {**_filled(people), "channel": channel, "now": now})
+    others = {Together(UserKey(row.partner_id, row.user_id), row.destination_id): row.others for row in rows}
+    so_many = accumulate(others[one] for one in people)
+    return {one for one, brought in zip(people, so_many, strict=True) if brought <= _MOST}
 
 
 async def claim_others(
     connection: Connection, channel: Channel, people: Collection[Together], now: datetime, leased_until: datetime
 ) -> list[Claimed]:
     """Claim what else comes due together with what was claimed of these people, in the same transaction."""
-    rows = [(*one.user, one.destination_id) for one in people]
-    values = {**_PEOPLE.filled(rows), "channel": channel, "now": now, "leased_until": leased_until}
+    if not people:
+        return []
+    values = {**_filled(people), "channel": channel, "now": now, "leased_until": leased_until}
     return claimed_rows(await connection.execute(_CLAIM_OTHERS, values), leased_until)
 
 
@@ -153,6 +182,10 @@ async def take_out(connection: Connection, leaving: Sequence[tuple[DeliveryKey, 
     """Members that their digest tells no longer stand by themselves again, each claimed as its digest is."""
     if leaving:
         await connection.execute(_TAKE_OUT, _LEAVING.filled([(*key, digest, lease) for key, digest, lease in leaving]))
+
+
+def _filled(people: Collection[Together]) -> Mapping[str, list[object]]:
+    return _PEOPLE.filled([(*one.user, one.destination_id) for one in people])
 
 
 def _row(digest: Delivery, leased_until: datetime) -> tuple[object, ...]:

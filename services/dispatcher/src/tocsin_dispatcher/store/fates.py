@@ -31,12 +31,14 @@ SELECT DISTINCT d.partner_id, d.user_id
 
 # Index deliveries_merged, then deliveries_one_per_fact. Of several about one fact the oldest speaks now and the others
 # join it; where another delivery has come to tell the fact, all join that one. What a digest told keeps its name: it
-# joins no other.
+# joins no other; and what the digest may have told without an answer, it may have told already: the next attempt is
+# marked.
 _RELEASE = statement(
     f"""
 WITH orphans AS (
   SELECT d.partner_id, d.id, d.user_id, d.channel, d.destination_id, d.fact_key,
          CASE WHEN t.purpose = 'digest' THEN t.id END AS digest_id,
+         t.purpose = 'digest' AND t.possible_duplicate AS may_be_told,
          first_value(d.id) OVER (PARTITION BY d.partner_id, d.user_id, d.channel, d.destination_id, d.fact_key,
                                               CASE WHEN d.fact_key IS NULL THEN d.id END
                                  ORDER BY d.created_at, d.id) AS heir
@@ -45,7 +47,8 @@ WITH orphans AS (
     JOIN deliveries d ON d.partner_id = e.partner_id AND d.merged_into = e.id
    WHERE d.status = 'merged'
 ), fates AS (
-  SELECT o.partner_id, o.id, o.digest_id, coalesce(t.id, CASE WHEN o.heir <> o.id THEN o.heir END) AS joins
+  SELECT o.partner_id, o.id, o.digest_id, o.may_be_told,
+         coalesce(t.id, CASE WHEN o.heir <> o.id THEN o.heir END) AS joins
     FROM orphans o
     LEFT JOIN deliveries t ON t.partner_id = o.partner_id AND t.user_id = o.user_id AND t.channel = o.channel
                           AND t.destination_id IS NOT DISTINCT FROM o.destination_id AND t.fact_key = o.fact_key
@@ -55,7 +58,8 @@ WITH orphans AS (
      SET status = CASE WHEN f.joins IS NULL THEN 'pending' ELSE 'merged' END,
          reason = CASE WHEN f.joins IS NULL THEN NULL ELSE 'merged' END,
          due_at = CASE WHEN f.joins IS NULL THEN :now END,
-         merged_into = coalesce(f.joins, f.digest_id)
+         merged_into = coalesce(f.joins, f.digest_id),
+         possible_duplicate = d.possible_duplicate OR f.may_be_told
     FROM fates f
    WHERE d.partner_id = f.partner_id AND d.id = f.id AND d.status = 'merged'
   RETURNING d.*, CASE WHEN f.joins IS NULL THEN 'released' ELSE 'merged' END AS happening,

@@ -14,7 +14,7 @@ from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.deliveries import StoredAttempt, StoredDelivery, attempt_of_row, delivery_of_row
 from tocsin_dispatcher.store.statement import BIG, UUID_, UUIDS, statement
-from tocsin_dispatcher.values import AlertKind, FiringContext, Happening, ReceiptEffect
+from tocsin_dispatcher.values import AlertKind, FiringContext, Happening, Purpose, ReceiptEffect
 from tocsin_dispatcher.values.context_json import context_from_json
 
 
@@ -38,6 +38,8 @@ class StoredHappening:
     reason: Reason | None
     until: datetime | None
     joined_id: UUID | None
+    joined: Purpose | None
+    """Of a message that was joined with another one: what that one is for, also where it has left it since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,13 @@ SELECT d.*, d.notification_id IS NOT DISTINCT FROM :id AS is_own
 
 _OF_THESE: Mapping[str, Any] = {"partner_id": BIG, "ids": UUIDS}
 
-# Primary key.
+# Primary key, and that of the one it was joined with.
 _HAPPENINGS = statement(
     """
-SELECT delivery_id, at, happening, reason, until, joined_id FROM delivery_events
- WHERE partner_id = :partner_id AND delivery_id = ANY(:ids) ORDER BY id
+SELECT e.delivery_id, e.at, e.happening, e.reason, e.until, e.joined_id, j.purpose AS joined
+  FROM delivery_events e
+  LEFT JOIN deliveries j ON j.partner_id = e.partner_id AND j.id = e.joined_id
+ WHERE e.partner_id = :partner_id AND e.delivery_id = ANY(:ids) ORDER BY e.id
 """,
     **_OF_THESE,
 )
@@ -171,7 +175,8 @@ def _notification(row: Row[Any]) -> StoredNotification:
 
 def _happening(row: Row[Any]) -> StoredHappening:
     reason = None if row.reason is None else Reason(row.reason)
-    return StoredHappening(row.at, Happening(row.happening), reason, row.until, row.joined_id)
+    joined = None if row.joined is None else Purpose(row.joined)
+    return StoredHappening(row.at, Happening(row.happening), reason, row.until, row.joined_id, joined)
 
 
 def _receipt(row: Row[Any]) -> StoredReceipt:

@@ -76,21 +76,20 @@ def entries_of(story: Story, tell: Tell) -> list[Entry]:
     notification, zone = story.notification, zone_named(story.notification.time_zone)
     message = tell(notification.context, zone, notification.fired_at)
     found = [Entry(notification.fired_at, EntryKind.FIRED, words.fired(notification.alert_name, message))]
-    purposes = {course.delivery.id: course.delivery.purpose for course in story.courses}
     for course in story.courses:
-        found += _of_course(course, zone, lambda joined: purposes.get(joined) if joined else None)
+        found += _of_course(course, zone)
     if notification.read_at is not None:
         found.append(Entry(notification.read_at, EntryKind.READ, words.read()))
     return sorted(found, key=lambda entry: (entry.at, _ORDER[entry.kind]))
 
 
-def _of_course(course: Course, zone: ZoneInfo, purpose_of: Callable[..., Purpose | None]) -> Iterator[Entry]:
+def _of_course(course: Course, zone: ZoneInfo) -> Iterator[Entry]:
     delivery = course.delivery
     text = words.prepared(delivery.channel, delivery.purpose)
     if course.is_own or delivery.purpose is Purpose.DIGEST:
         yield Entry(delivery.created_at, EntryKind.PREPARED, text, delivery)
     for happening in course.happenings:
-        text = _happened(delivery.channel, happening, zone, purpose_of(happening.joined_id))
+        text = _happened(delivery.channel, happening, zone)
         yield Entry(happening.at, EntryKind(happening.happening), text, delivery, happening)
     for attempt in course.attempts:
         text = words.attempted(delivery.channel, attempt.outcome, attempt.possible_duplicate)
@@ -100,7 +99,7 @@ def _of_course(course: Course, zone: ZoneInfo, purpose_of: Callable[..., Purpose
     yield from _ended(course, {entry.kind for entry in heard})
 
 
-def _happened(channel: Channel, one: StoredHappening, zone: ZoneInfo, joined: Purpose | None) -> str:
+def _happened(channel: Channel, one: StoredHappening, zone: ZoneInfo) -> str:
     match one.happening:
         case Happening.HELD:
             return words.held(channel, one.reason, one.until, zone)
@@ -111,7 +110,7 @@ def _happened(channel: Channel, one: StoredHappening, zone: ZoneInfo, joined: Pu
         case Happening.SUPPRESSED:
             return words.not_sent(channel, one.reason)
         case Happening.MERGED:
-            return words.merged(channel, joined)
+            return words.merged(channel, one.joined)
         case Happening.RELEASED:
             return words.released(channel)
         case Happening.EXPIRED:
