@@ -39,7 +39,7 @@ async def test_a_daily_digest_waits_for_the_digest_hour(timetable: OpenTimetable
         await day.want("inbox: Blue Bottle")
         await day.at("17:59")
         await day.at("18:00")
-        await day.want("email: Blue Bottle")
+        await day.want("email: 1 alert")
 
 
 async def test_history_is_not_news(timetable: OpenTimetable) -> None:
