@@ -44,6 +44,25 @@ class Bell(Wake):
             state.woken = False
 
 
+class Spaced:
+    """Keeps the beginnings of what is done again and again `apart`; the first, and what is seldom, waits for nothing.
+
+    On a stepped clock nothing waits: nobody moves that clock but the test.
+    """
+
+    def __init__(self, clock: Clock, apart: timedelta) -> None:
+        self._clock, self._apart = clock, apart if isinstance(clock, SystemClock) else timedelta()
+        self._next: datetime | None = None
+
+    async def wait(self) -> None:
+        """Until it may begin again."""
+        if not self._apart:
+            return
+        if self._next is not None and self._clock.now() < self._next:
+            await self._clock.sleep_until(self._next)
+        self._next = self._clock.now() + self._apart
+
+
 class Loop:
     """Runs `round_` again and again.
 

@@ -36,7 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tocsin_kit.activity import Activity
 from tocsin_kit.clock import Clock
-from tocsin_kit.loops import Bell, Loop
+from tocsin_kit.loops import Bell, Loop, Spaced
 from tocsin_kit.messaging.publisher import Outgoing, Publisher
 
 #: What jobs tell of themselves waits behind nothing: a run's end is not to come after all it has fired.
@@ -125,9 +125,17 @@ class Outbox:
 
 
 class _Relay:
-    def __init__(self, lane: str, engine: AsyncEngine, outbox: Outbox, publisher: Publisher, encode: Encode | None):
+    def __init__(
+        self,
+        lane: str,
+        engine: AsyncEngine,
+        outbox: Outbox,
+        publisher: Publisher,
+        encode: Encode | None,
+        gathers: Callable[[], Awaitable[None]],
+    ):
         self._lane, self._engine, self._outbox = lane, engine, outbox
-        self._publisher, self._encode = publisher, encode
+        self._publisher, self._encode, self._gathers = publisher, encode, gathers
         # Built once: every message of a service passes here, and building them costs as much as running them.
         table = outbox.table
         self._claim = (
@@ -142,6 +150,7 @@ class _Relay:
 
     async def round(self) -> datetime | None:
         """Publish what waits in the lane, batch by batch."""
+        await self._gathers()
         while await self._batch() == _BATCH:
             pass
         return None
@@ -188,12 +197,17 @@ def relays(
     clock: Clock,
     activity: Activity,
     encode: Encode | None = None,
+    apart: timedelta = timedelta(),
 ) -> list[Loop]:
-    """A relay per class for the service's outbox. `encode` turns rows that only point to something into bytes."""
+    """A relay per class for the service's outbox. `encode` turns rows that only point to something into bytes.
+
+    Rounds of a relay begin at least so far `apart`: where nobody waits for the messages, those of a busy moment leave
+    together, for a round costs as much for one as for many.
+    """
     return [
         Loop(
             f"relay.{outbox.service}.{lane}",
-            _Relay(lane, engine, outbox, publisher, encode).round,
+            _Relay(lane, engine, outbox, publisher, encode, Spaced(clock, apart).wait).round,
             clock=clock,
             activity=activity,
             wake=outbox.bells[lane],
