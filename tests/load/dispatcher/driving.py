@@ -177,7 +177,7 @@ async def all_sent(database: Connection, channel: str) -> None:
 
 async def a_moment(seconds: float = _LOOK_EVERY) -> None:
     """Between two looks: a bench looks on from outside, in real time."""
-    await asyncio.sleep(seconds)  # noqa: TID251
+    await asyncio.sleep(seconds)  # noqa: TID251 - a bench looks on in real time
 
 
 async def at_pace(per_s: float, calls: int, call: Callable[[int], Awaitable[None]]) -> dict[int, float]:

@@ -12,8 +12,8 @@ import pytest
 from tocsin_dispatcher.delivering.digesting import whole_digests
 from tocsin_dispatcher.planning.digests import HELD_TOGETHER
 from tocsin_dispatcher.store.claims import claim
+from tocsin_dispatcher.store.conditions import held_together
 from tocsin_dispatcher.store.ledger import books
-from tocsin_dispatcher.store.tables import held_together
 from tocsin_dispatcher.values import (
     AlertStanding,
     Channel,

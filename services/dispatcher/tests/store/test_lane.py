@@ -8,6 +8,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event
 
+from tocsin_dispatcher.delivering.gatekeeper import Admitted
+from tocsin_dispatcher.store.claims import Claimed
 from tocsin_dispatcher.values import AlertStanding, WorkClass
 
 from .bench import Bench
@@ -81,3 +83,32 @@ async def test_what_a_digest_brings_along_keeps_no_urgent_message_back(
     bench.stopping.set()
     await working
     assert bench.lane._slots.used == bench.lane._slots.brought == 0
+
+
+async def test_what_comes_while_some_are_at_the_gate_goes_through_it_together(
+    benches: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await benches()
+    await bench.profile()
+    at_the_gate, may_pass, sizes = asyncio.Event(), asyncio.Event(), list[int]()
+    admit = bench.gatekeeper.admit
+
+    async def slowly(claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
+        sizes.append(len(claims))
+        at_the_gate.set()
+        await may_pass.wait()
+        return await admit(claims, standings)
+
+    monkeypatch.setattr(bench.gatekeeper, "admit", slowly)
+    working = asyncio.create_task(bench.lane.run(bench.stopping))
+    async with asyncio.timeout(20):
+        await bench.intake.take_in([bench.firing()])
+        await at_the_gate.wait()
+        for _ in range(3):
+            await bench.intake.take_in([bench.firing()])
+        may_pass.set()
+        for _ in range(4):
+            await bench.way.begun.acquire()
+    bench.stopping.set()
+    await working
+    assert sizes == [1, 3]

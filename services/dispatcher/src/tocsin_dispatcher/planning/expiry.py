@@ -8,11 +8,11 @@ from tocsin_dispatcher.values import Purpose, Told, UpcomingBillContext
 
 LIFETIMES: dict[Purpose, timedelta] = {
     Purpose.ALERT: timedelta(hours=24),
-    Purpose.DIGEST: timedelta(hours=24),
     Purpose.TEST: timedelta(hours=24),
     Purpose.VERIFICATION: timedelta(minutes=10),
 }
-"""How long after its making a message is of use, not counting the time it is held."""
+"""How long after its making a message is of use, not counting the time it is held. A digest is as long as its members
+are."""
 
 
 def latest_use(context: Told, zone: ZoneInfo) -> datetime | None:

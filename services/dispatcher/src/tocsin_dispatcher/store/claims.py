@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from tocsin_dispatcher.keys import DeliveryKey
+from tocsin_dispatcher.store.conditions import WAITING, held_together
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.rows import (
     CODE_COLUMNS,
@@ -21,7 +22,6 @@ from tocsin_dispatcher.store.rows import (
     told_by,
 )
 from tocsin_dispatcher.store.statement import BIG, INSTANT, SMALL, TEXT, UUID_, Parameter, RowSet, statement
-from tocsin_dispatcher.store.tables import WAITING, held_together
 from tocsin_dispatcher.values import Channel, Delivery, Notification, WorkClass
 
 

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.store.claims import CLAIM_CHOSEN, Claimed, claimed_rows
+from tocsin_dispatcher.store.conditions import held_together
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.rows import DELIVERY_COLUMNS, NOTIFICATION_COLUMNS, delivery_of, notification_of
 from tocsin_dispatcher.store.statement import BIG, INSTANT, TEXT, UUID_, RowSet, statement
-from tocsin_dispatcher.store.tables import held_together
 from tocsin_dispatcher.values import Channel, Delivery
 
 _MOST = 1_000

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.store.conditions import WAITING
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.statement import BIG, FLAG, INSTANT, RowSet, statement
-from tocsin_dispatcher.store.tables import WAITING
 from tocsin_dispatcher.values import Channel
 from tocsin_dispatcher.values.minutes import Compared, Minute
 

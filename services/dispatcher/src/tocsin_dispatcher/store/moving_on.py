@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from tocsin_dispatcher.store.conditions import WAITING
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.statement import INSTANT, TEXT, statement
-from tocsin_dispatcher.store.tables import WAITING
 from tocsin_dispatcher.values import Channel, WorkClass
 
 _LONGEST_PAUSE = timedelta(minutes=7)

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
+from tocsin_dispatcher.store.conditions import HOLDS_FACT, WAITING, held_together
 from tocsin_dispatcher.store.destination_tables import destination_tables
 from tocsin_dispatcher.store.history_tables import (
     dead_letter_tables,
@@ -37,22 +38,6 @@ from tocsin_kit.postgres.outbox import outbox_table
 metadata = MetaData()
 
 Instant = DateTime(timezone=True)
-
-#: States in which a delivery waits for its due_at (a sending one waits for the end of its lease).
-WAITING = "status IN ('pending', 'held', 'retrying', 'unknown', 'sending')"
-#: States in which a delivery keeps its fact to itself: another message about it would be the second.
-HOLDS_FACT = "fact_key IS NOT NULL AND status NOT IN ('suppressed', 'merged', 'expired', 'failed')"
-
-
-def held_together(row: str = "") -> str:
-    """What a delivery must be to leave as one with others of its person and channel that come due when it does
-    (`planning.digests.waits_together`); `row` is its alias with a dot. It keeps the reason while a worker has it."""
-    reasons = "'daily_digest', 'quiet_hours', 'rate_limited', 'flood'"
-    return (
-        f"{row}purpose = 'alert' AND {row}attempt = 0 AND {row}merged_into IS NULL"
-        f" AND {row}status IN ('held', 'pending') AND {row}reason IN ({reasons})"
-    )
-
 
 contacts = Table(
     "contacts",
