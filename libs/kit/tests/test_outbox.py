@@ -109,7 +109,20 @@ async def test_batches_of_any_size_leave_by_the_same_statements(make_database: M
             await made.write([firing(number, f"{count} {number}") for number in range(count)])
             await made.activity.until_quiet(LIMIT)
         assert await made.waiting() == 0
-    assert len([sql for sql in run if sql.startswith("DELETE")]) == 1
+    for verb in ("INSERT", "DELETE"):
+        assert len([sql for sql in run if sql.lstrip().startswith(verb)]) == 1
+
+
+async def test_messages_leave_in_the_order_they_are_given(make_database: MakeDatabase, broker_url: str) -> None:
+    rows = [firing(number * 7919 % 500) for number in range(500)]
+    async with bench(make_database, broker_url) as made:
+        await in_transaction(made.engine, lambda connection: made.outbox.add(connection, rows, NOW))
+        table = made.outbox.table
+        async with made.engine.connect() as connection:
+            stored = (await connection.execute(select(table).order_by(table.c.id))).all()
+        assert [(row.message_id, row.payload, row.traceparent) for row in stored] == [
+            (row.message_id, row.payload, None) for row in rows
+        ]
 
 
 async def test_a_batch_with_an_id_the_broker_knows_goes_one_by_one(

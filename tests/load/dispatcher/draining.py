@@ -31,7 +31,7 @@ ENDPOINTS = 100
 WEBHOOKS = 10_000
 PAIRS = 3
 #: What a channel's worker has in hand of a class that is not realtime, by default: the floor's callers.
-CALLERS = 150
+CALLERS = 300
 
 Connection = asyncpg.Connection
 

@@ -106,6 +106,8 @@ class Breaker:
         if self.state is BreakerState.HALF_OPEN:
             successes = self.successes + 1
             return replace(self, successes=successes) if successes < SUCCESSES_TO_CLOSE else closed(now)
+        if not self.failures and not self.recent:
+            return self
         return replace(self, failures=0, recent=self.recent << 1 & _WINDOW_BITS)
 
 

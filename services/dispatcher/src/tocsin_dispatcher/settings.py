@@ -126,7 +126,7 @@ class DispatcherSettings(ServiceSettings):
         description="in dev: addresses of this machine that webhooks and push may call, by comma, as 127.0.0.1:8080",
     )
     worker_concurrency: int = Field(
-        200, ge=4, validation_alias="WORKER_CONCURRENCY", description="deliveries in hand per channel"
+        400, ge=4, validation_alias="WORKER_CONCURRENCY", description="deliveries in hand per channel"
     )
     lease_seconds: Seconds = Field(
         60.0,

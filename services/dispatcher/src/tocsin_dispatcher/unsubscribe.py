@@ -9,12 +9,12 @@ from tocsin_kit.signed_tokens import SignedTokens
 
 _PURPOSE = "tocsin unsubscribe"
 _ALL_KINDS = "all"
+_KINDS = {kind.value: kind for kind in AlertKind}
 
 
 def kind_switch(user: UserKey, told: TemplateKind, channel: Channel) -> KindSwitch:
     """What the link in a message switches off: its kind of alert; of what is no alert's, every kind."""
-    kind = next((kind for kind in AlertKind if kind.value == told.value), None)
-    return KindSwitch(user.partner_id, user.user_id, kind, channel)
+    return KindSwitch(user.partner_id, user.user_id, _KINDS.get(told.value), channel)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ class Candidate:
 
     def with_counts(self, counts: Counts) -> Candidate:
         """The same, on other counts."""
+        if counts == self.case.recipient.counts:
+            return self
         return replace(self, case=replace(self.case, recipient=replace(self.case.recipient, counts=counts)))
 
 

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -71,7 +71,13 @@ def day(value: date, locale: Locale) -> str:
 def instant(value: datetime, zone: ZoneInfo, locale: Locale) -> str:
     """An instant on the clocks of `zone`: Nov 1, 2025, 9:05 AM."""
     local = value.astimezone(zone)
-    return f"{day(local.date(), locale)}, {format_time(local, 'short', tzinfo=zone, locale=locale)}"
+    return f"{day(local.date(), locale)}, {_minute(local.hour, local.minute, locale)}"
+
+
+@lru_cache(maxsize=8192)
+def _minute(hour: int, minute: int, locale: Locale) -> str:
+    """A time of day: 9:05 AM."""
+    return format_time(time(hour, minute), "short", locale=locale)
 
 
 def period(named: str, locale: Locale) -> str:

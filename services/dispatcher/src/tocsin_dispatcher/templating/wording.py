@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -37,8 +37,10 @@ class Wording:
         """Whether a message may have been told in the bank's words, as far as is known without looking."""
         return self._active.known(partner_id).best(kind_told(told), channel, reader.locale) is not None
 
-    async def email(self, partner_id: int, told: Told, reader: Reader, unsubscribe_url: str) -> EmailTexts | None:
-        """An e-mail's texts; None: tell the built-in ones."""
+    async def email(
+        self, partner_id: int, told: Told, reader: Reader, unsubscribe_url: Callable[[], str]
+    ) -> EmailTexts | None:
+        """An e-mail's texts; None: tell the built-in ones. The URL is signed only where there is a template."""
         parts = await self._parts(partner_id, told, Channel.EMAIL, reader, unsubscribe_url)
         if parts is None:
             return None
@@ -92,7 +94,7 @@ class Wording:
             task.add_done_callback(self._late.discard)
 
     async def _parts(
-        self, partner_id: int, told: Told, channel: Channel, reader: Reader, unsubscribe_url: str = ""
+        self, partner_id: int, told: Told, channel: Channel, reader: Reader, unsubscribe_url: Callable[[], str] = str
     ) -> Mapping[str, str] | None:
         """The parts that the bank's template gives; None where there is none, or it fails, or has failed too often."""
         in_force = await self._active.of(partner_id)
@@ -100,7 +102,7 @@ class Wording:
         if template is None or self._failures.bars(template):
             return None
         try:
-            known = self._renderer.known(told, reader, unsubscribe_url)
+            known = self._renderer.known(told, reader, unsubscribe_url())
         except (TemplateError, ValueError, LookupError, TypeError, ArithmeticError):
             return None  # nor can the built-in template tell it, which is said where it is tried
         rendered = await self._children.render(

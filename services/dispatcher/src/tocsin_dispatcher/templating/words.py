@@ -37,8 +37,10 @@ class EmailWords:
             return None
         if trial is not None:
             return self.email.message(notification, contact, EmailTexts(trial.subject, trial.text, trial.html))
-        reader, stop = reader_of(contact, now), self.email.stop(notification)
-        texts = await self.wording.email(notification.partner_id, notification.context, reader, stop)
+        reader = reader_of(contact, now)
+        texts = await self.wording.email(
+            notification.partner_id, notification.context, reader, lambda: self.email.stop(notification)
+        )
         return None if texts is None else self.email.message(notification, contact, texts)
 
     def may_be_others(self, notification: Notification, recipient: Recipient, at: datetime) -> bool:
