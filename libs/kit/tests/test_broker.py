@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import nats as nats_client
@@ -128,6 +128,9 @@ async def test_what_trickles_in_while_a_batch_is_worked_on_comes_together(broker
         await heard.all_of(b"first")
         later = [b"%d" % number for number in range(5)]
         assert await publisher.publish([firing(payload) for payload in later]) == [None] * 5
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5), heard.more:
+                await heard.more.wait_for(lambda: len(heard.payloads) > 1)
         assert heard.sizes == [1]
         heard.may_end.set()
         await heard.all_of(*later)
@@ -145,6 +148,26 @@ async def test_full_batches_are_worked_on_side_by_side(broker_url: str) -> None:
         assert heard.sizes == [1, 1, 1], "no more than that"
         heard.may_end.set()
         await heard.all_of(*payloads)
+
+
+async def test_a_fault_in_a_handler_is_known_at_once_also_while_others_may_be_worked_on(broker_url: str) -> None:
+    async def handle(messages: Sequence[Message]) -> list[Verdict]:
+        raise LookupError("a fault of ours")
+
+    activity, broker = Activity(), Broker(broker_url, "test")
+    consumer = Consumer(
+        broker, "FIRINGS", "dispatcher-realtime", handle, tracer=TRACER, activity=activity, batch=1, concurrency=2
+    )
+    group = _Group([broker, consumer], asyncio.get_running_loop().create_future())
+    async with jetstream(broker_url):
+        group.start()
+        try:
+            await sent(Publisher(broker, TRACER, activity), b"one")
+            with pytest.raises(LookupError):
+                await asyncio.wait_for(asyncio.shield(group.failure), 15)
+        finally:
+            await group.stop(timedelta(seconds=5))
+            await broker.close()
 
 
 async def test_a_pull_that_the_broker_refuses_is_told_once_and_asked_again_with_pauses(broker_url: str) -> None:

@@ -1,50 +1,54 @@
 """What is done again and again, at least so far apart."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
-from tocsin_kit.clock import SteppedClock, SystemClock, Wake
+from tocsin_kit.clock import SteppedClock, SystemClock
 from tocsin_kit.loops import Spaced
 
-NOON = datetime(2025, 11, 3, 12, tzinfo=UTC)
 APART = timedelta(milliseconds=50)
 
 
-class Watched(SystemClock):
-    """Stands where it is put, and keeps until when somebody slept."""
+class SetBack(SystemClock):
+    """An hour slower with each look."""
 
     def __init__(self) -> None:
-        self.instant, self.slept_until = NOON, list[datetime | None]()
+        self._behind = timedelta()
 
     def now(self) -> datetime:
-        return self.instant
+        self._behind += timedelta(hours=1)
+        return super().now() - self._behind
 
-    async def sleep_until(self, instant: datetime | None, *, or_woken_by: Wake | None = None) -> None:
-        self.slept_until.append(instant)
-        self.instant = instant or self.instant
+
+async def took(spaced: Spaced) -> float:
+    """Seconds."""
+    time = asyncio.get_running_loop().time
+    before = time()
+    async with asyncio.timeout(20):
+        await spaced.wait()
+    return time() - before
 
 
 async def test_the_first_begins_at_once_and_the_next_when_it_is_time() -> None:
-    clock = Watched()
-    spaced = Spaced(clock, APART)
-    await spaced.wait()
-    assert clock.slept_until == []
-    clock.instant += timedelta(milliseconds=20)
-    await spaced.wait()
-    assert clock.slept_until == [NOON + APART]
-    await spaced.wait()
-    assert clock.slept_until == [NOON + APART, NOON + 2 * APART]
+    spaced, began = Spaced(SystemClock(), APART), asyncio.get_running_loop().time()
+    for _ in range(4):
+        await took(spaced)
+    assert asyncio.get_running_loop().time() - began >= 3 * APART.total_seconds()
 
 
 async def test_what_is_seldom_waits_for_nothing() -> None:
-    clock = Watched()
-    spaced = Spaced(clock, APART)
-    for _ in range(3):
-        await spaced.wait()
-        clock.instant += APART
-    assert clock.slept_until == []
+    spaced = Spaced(SystemClock(), timedelta(seconds=30))
+    assert await took(spaced) < 10
+    spaced._next -= 30
+    assert await took(spaced) < 10
+
+
+async def test_a_clock_that_is_set_back_keeps_nothing_waiting() -> None:
+    spaced = Spaced(SetBack(), APART)
+    await took(spaced)
+    assert await took(spaced) < 10
 
 
 async def test_on_a_stepped_clock_nothing_waits() -> None:
-    spaced = Spaced(SteppedClock(NOON), APART)
-    for _ in range(3):
-        await spaced.wait()
+    spaced = Spaced(SteppedClock(datetime(2025, 11, 3, 12, tzinfo=UTC)), timedelta(seconds=30))
+    assert await took(spaced) + await took(spaced) < 10

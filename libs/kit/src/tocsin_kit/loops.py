@@ -51,16 +51,15 @@ class Spaced:
     """
 
     def __init__(self, clock: Clock, apart: timedelta) -> None:
-        self._clock, self._apart = clock, apart if isinstance(clock, SystemClock) else timedelta()
-        self._next: datetime | None = None
+        self._apart = apart.total_seconds() if isinstance(clock, SystemClock) else 0.0
+        self._next = 0.0
 
     async def wait(self) -> None:
-        """Until it may begin again."""
-        if not self._apart:
-            return
-        if self._next is not None and self._clock.now() < self._next:
-            await self._clock.sleep_until(self._next)
-        self._next = self._clock.now() + self._apart
+        """Until it may begin again, by a clock that nobody sets."""
+        time = asyncio.get_running_loop().time
+        if self._apart and time() < self._next:
+            await asyncio.sleep(self._next - time())  # noqa: TID251 - an hour set back must not be an hour's silence
+        self._next = time() + self._apart
 
 
 class Loop:

@@ -119,7 +119,7 @@ from tocsin_kit.sealing import Seals
 from tocsin_kit.settings import Environment
 from tocsin_kit.telemetry.metrics import Metrics
 
-#: What deliveries become is news that nobody waits for: at a hundred a second, five are told together.
+#: What deliveries become, and jobs, is news that nobody waits for: at a hundred a second, five are told together.
 _EVENTS_APART = timedelta(milliseconds=50)
 
 
@@ -329,7 +329,7 @@ async def dispatcher(
             plumbing=[
                 broker,
                 OpenPool(engine, settings),
-                OpenPool(working, settings),
+                OpenPool(working, settings, "postgres.pool.working"),
                 *relays(working, outbox, publisher, clock=clock, activity=activity, apart=_EVENTS_APART),
             ],
             servers=[admin, grpc_server],

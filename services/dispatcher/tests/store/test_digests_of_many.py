@@ -121,7 +121,7 @@ async def test_statements_about_digests_use_their_index_on_large_tables_whatever
         (digests._MEMBERS, "deliveries_merged", told.format("k")),
         (digests._LOCK, "deliveries_by_id", "Index Cond: (id = x.id)"),
         (digests._TAKE_OUT, "deliveries_by_id", "Index Cond: (id = x.id)"),
-        (fates._RELEASE, "deliveries_merged", told.format("t_1")),
+        (fates._RELEASE, "deliveries_merged", told.format("e")),
         (ledger._HOLLOW, "deliveries_created", "Index Cond: (created_at >= $1)"),
         (ledger._HOLLOW, "deliveries_merged", told.format("d")),
     ]

@@ -3,10 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from tocsin_dispatcher.delivering.gatekeeper import Admitted
 from tocsin_dispatcher.store.claims import Claimed
@@ -83,6 +84,33 @@ async def test_what_a_digest_brings_along_keeps_no_urgent_message_back(
     bench.stopping.set()
     await working
     assert bench.lane._slots.used == bench.lane._slots.brought == 0
+
+
+async def test_who_is_held_up_at_the_gate_keeps_no_urgent_message_back(benches: MakeBench) -> None:
+    """Another replica, or somebody at a console, has locked a person's counters and hangs."""
+    bench = await benches()
+    await bench.profile(user_id=1)
+    await bench.profile(user_id=2)
+    await bench.intake.take_in([bench.firing(user_id=1)])
+    async with bench.working():
+        pass
+    bench.stopping.clear()
+    async with asyncio.timeout(20), bench.engine.connect() as hanging:
+        await hanging.execute(text("SELECT FROM counters WHERE user_id = 1 FOR UPDATE"))
+        working = asyncio.create_task(bench.lane.run(bench.stopping))
+        await bench.intake.take_in([bench.firing(user_id=1, work_class=WorkClass.PERIODIC)])
+        while not await bench.rows("SELECT pid FROM pg_locks WHERE NOT granted"):
+            pass
+        bench.clock.move_to(bench.clock.now() + timedelta(milliseconds=200))
+        await bench.intake.take_in([bench.firing(user_id=2, critical=True)])
+        while len(bench.way.brought) < 2:
+            await bench.way.begun.acquire()
+        assert [one.user_id for one in bench.way.brought] == [1, 2]
+        await hanging.rollback()
+        while len(bench.way.brought) < 3:
+            await bench.way.begun.acquire()
+    bench.stopping.set()
+    await working
 
 
 async def test_what_comes_while_some_are_at_the_gate_goes_through_it_together(

@@ -30,6 +30,7 @@ from tocsin_kit.transient import is_transient
 
 _PULL_LASTS = timedelta(seconds=20)
 _PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=500), timedelta(seconds=15)
+_AWAY = (BrokerAway, nats.errors.Error, OSError)
 _log = structlog.get_logger(__name__)
 _propagator = TraceContextTextMapPropagator()
 
@@ -96,7 +97,7 @@ class Consumer:
                     client = await self._broker.connection()
                     await self._consume_from(client, arrived, stopped)
                     pause = _PAUSE
-                except (BrokerAway, nats.errors.Error, OSError):
+                except _AWAY:
                     await asyncio.wait([stopped], timeout=pause.total_seconds())
                     pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
@@ -114,7 +115,7 @@ class Consumer:
                 if wanted <= 0:
                     await self._pull(client, inbox)
                     wanted = self._batch
-                got = await self._arrivals(arrived, stopped)
+                got = await self._arrivals(arrived, stopped, working)
                 messages = [message for message in got if message is not None and message.reply]
                 # Anything else, or nothing, says that the pull has ended: lapsed, refused, or lost with a server.
                 wanted = wanted - len(messages) if messages and len(messages) == len(got) else 0
@@ -134,12 +135,10 @@ class Consumer:
         finally:
             with suppress(nats.errors.Error, OSError):
                 await subscription.unsubscribe()
-            await _results(working)
-            while not arrived.empty():
-                left = arrived.get_nowait()
-                if left is not None and left.reply:
-                    with suppress(nats.errors.Error, OSError):
-                        await left.nak()
+            try:
+                await _results(working)
+            finally:
+                await _give_back(arrived)
 
     async def _room(self, working: set[asyncio.Task[None]], *, is_full: bool) -> set[asyncio.Task[None]]:
         """Wait until another batch may be worked on; those that go on."""
@@ -157,16 +156,26 @@ class Consumer:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._durable}"
         await client.publish(subject, json.dumps(order).encode(), reply=inbox)
 
-    async def _arrivals(self, arrived: asyncio.Queue[Msg | None], stopped: asyncio.Task[bool]) -> list[Msg | None]:
+    async def _arrivals(
+        self, arrived: asyncio.Queue[Msg | None], stopped: asyncio.Task[bool], working: set[asyncio.Task[None]]
+    ) -> list[Msg | None]:
         """What has come, at least one; none when the pull's time is over or the service stops.
 
-        None among it: the connection is a new one.
+        None among it: the connection is a new one. What of `working` ends meanwhile is taken out of it; raises what it
+        raised.
         """
         getting = asyncio.create_task(arrived.get())
-        limit = _PULL_LASTS.total_seconds() + 1
-        await asyncio.wait([getting, stopped], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        if not getting.done():
+        time = asyncio.get_running_loop().time
+        until = time() + _PULL_LASTS.total_seconds() + 1
+        try:
+            while not (getting.done() or stopped.done()) and (left := until - time()) > 0:
+                await asyncio.wait([getting, stopped, *working], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                ended = {task for task in working if task.done()}
+                working -= ended
+                await _results(ended)
+        finally:
             getting.cancel()
+        if not getting.done():
             return []
         got = [getting.result()]
         while not arrived.empty() and len(got) < self._batch:
@@ -249,11 +258,20 @@ def _refusal(arrival: Msg | None) -> str:
     return "" if status in ("404", "408") else f"{status} {headers.get('Description', '')}".strip() or "no status"
 
 
+async def _give_back(arrived: asyncio.Queue[Msg | None]) -> None:
+    """What has come and was not begun: others may have it at once."""
+    while not arrived.empty():
+        left = arrived.get_nowait()
+        if left is not None and left.reply:
+            with suppress(nats.errors.Error, OSError):
+                await left.nak()
+
+
 async def _results(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Wait for all; raises what the first of them that failed raised."""
-    for ended in await asyncio.gather(*tasks, return_exceptions=True):
-        if ended is not None:
-            raise ended
+    """Wait for all; raises what one of them raised, a fault of ours before the broker's being away."""
+    failures = [ended for ended in await asyncio.gather(*tasks, return_exceptions=True) if ended is not None]
+    for failure in sorted(failures, key=lambda failure: isinstance(failure, _AWAY)):
+        raise failure
 
 
 async def _keep_in_progress(arrivals: Sequence[Msg]) -> None:

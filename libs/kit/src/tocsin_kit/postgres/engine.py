@@ -55,10 +55,8 @@ class OpenPool:
     A database that is away is no failure: whoever needs a connection opens it then.
     """
 
-    name = "postgres.pool"
-
-    def __init__(self, engine: AsyncEngine, settings: ServiceSettings) -> None:
-        self._engine, self._count = engine, settings.database_pool_min
+    def __init__(self, engine: AsyncEngine, settings: ServiceSettings, name: str = "postgres.pool") -> None:
+        self._engine, self._count, self.name = engine, settings.database_pool_min, name
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Open them, give them back, and wait for `stopping`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -31,6 +32,8 @@ Piece = Callable[[], Awaitable[Sequence[Call]]]
 Item = TypeVar("Item")
 
 _log = structlog.get_logger(__name__)
+#: So long others wait for those at the gate: what is held up there, by a lock say, holds up nobody else.
+_GATHERS_FOR = timedelta(milliseconds=200)
 _LOST = Outcome(OutcomeKind.UNKNOWN, answer="the worker was lost during the call")
 
 
@@ -51,12 +54,15 @@ class Batches:
         self._look_ups, self._way, self._gatekeeper, self._recorder = look_ups, way, gatekeeper, recorder
         self._board, self._recheck, self._clock, self._done = board, recheck, clock, done
         self._gating = 0
+        self._gating_since: datetime | None = None
 
     @property
     def is_gating(self) -> bool:
-        """Whether some are at the gate just now. Others had better come together after them: a transaction costs as
-        much for one as for a few."""
-        return self._gating > 0
+        """Whether some have come to the gate just now. Others had better come together after them: a transaction
+        costs as much for one as for a few."""
+        if self._gating_since is None:
+            return False
+        return timedelta() <= self._clock.now() - self._gating_since < _GATHERS_FOR
 
     def split(self, claims: Sequence[Claimed]) -> list[tuple[Piece, Sequence[Claimed]]]:
         """The batch as pieces of work that do not wait for each other, each with its claims."""
@@ -92,12 +98,16 @@ class Batches:
         return await self._leave(claims, await self._recheck(firings))
 
     async def _leave(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Call]:
+        if self._gating == 0:
+            self._gating_since = self._clock.now()
         self._gating += 1
         try:
             await self._board.refresh()
             admitted = await self._gatekeeper.admit(claims, standings)
         finally:
             self._gating -= 1
+            if self._gating == 0:
+                self._gating_since = None
         in_hand = {one.claimed.key for one in admitted}
         # a digest that was formed now has the slot of its first member
         in_hand |= {one.claimed.members[0].key for one in admitted if one.claimed.members}
@@ -135,11 +145,14 @@ class Batches:
         try:
             sent = await self._way.send(admitted.provider, attempt, claimed.notification, admitted.recipient, now)
         except Exception as error:
-            # The local mailbox is a provider whose network is our own database. What a single message breaks is that
-            # message's, whoever is to blame: the others leave.
-            if not is_transient(error):
-                _log.exception("message_broke_its_call", delivery_id=str(delivery.id), channel=delivery.channel)
             sent = Sent(Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__))
+            if not is_transient(error):
+                # What a single message breaks is that message's, and counts against no provider: the others leave.
+                _log.exception("message_broke_its_call", delivery_id=str(delivery.id), channel=delivery.channel)
+                self._board.release([admitted.provider])
+                self._recorder.add(Result(delivery, sent.outcome, self._clock.now()))
+                return
+            # The local mailbox is a provider whose network is our own database.
         ended = self._clock.now()
         outcome = sent.outcome.dated(ended)
         self._board.record(admitted.provider, outcome, begun=now)

@@ -75,18 +75,18 @@ class Connections:
         except TimeoutError:
             return Crowded()
         try:
-            exchange = await self._within(deadline, mail)
-            # Not within the message's time: a server that is slow to say goodbye has taken it all the same.
-            while self._worn_out:
+            # Of an earlier message: one that was taken waits for no goodbye, which a stop could cut off.
+            if self._worn_out:
                 await _quit(self._worn_out.pop())
-            return exchange
+            return await self._within(deadline, mail)
         finally:
             self._places.release()
 
     async def close(self) -> None:
         """Take leave of the server."""
-        kept, self._idle = self._idle, []
-        await asyncio.gather(*(_quit(one.client) for one in kept))
+        clients = [*self._worn_out, *(kept.client for kept in self._idle)]
+        self._idle, self._worn_out = [], []
+        await asyncio.gather(*map(_quit, clients))
 
     async def _within(self, deadline: float, mail: Mail) -> Exchange:
         progress = Progress()

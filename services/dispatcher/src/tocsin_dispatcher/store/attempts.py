@@ -11,6 +11,7 @@ from uuid import UUID
 from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.store.conditions import UNTOLD
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.history import decided, noting
 from tocsin_dispatcher.store.statement import AMOUNT, BIG, FLAG, INSTANT, SMALL, TEXT, UUID_, RowSet, statement
@@ -139,7 +140,7 @@ WITH put AS (
      AND (x.merged_into IS NULL
           OR EXISTS (SELECT 1 FROM deliveries t
                       WHERE t.partner_id = x.partner_id AND t.id = x.merged_into
-                        AND t.status NOT IN ('suppressed', 'merged', 'expired', 'failed')))
+                        AND t.status NOT IN {UNTOLD}))
   RETURNING d.partner_id, d.id, new.reason, new.due_at AS until, new.merged_into AS joined_id,
             CASE WHEN (old.status, old.reason) IS DISTINCT FROM (new.status, new.reason)
                   AND (old.reason = 'profile_awaited' AND new.reason = 'profile_awaited') IS NOT TRUE

@@ -2,8 +2,10 @@
 
 #: States in which a delivery waits for its due_at (a sending one waits for the end of its lease).
 WAITING = "status IN ('pending', 'held', 'retrying', 'unknown', 'sending')"
-#: States in which a delivery keeps its fact to itself: another message about it would be the second.
-HOLDS_FACT = "fact_key IS NOT NULL AND status NOT IN ('suppressed', 'merged', 'expired', 'failed')"
+#: States in which a delivery tells nothing, itself.
+UNTOLD = "('suppressed', 'merged', 'expired', 'failed')"
+#: Such a delivery keeps its fact to itself: another message about it would be the second.
+HOLDS_FACT = f"fact_key IS NOT NULL AND status NOT IN {UNTOLD}"
 
 
 def held_together(row: str = "") -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Row
 from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.store.conditions import UNTOLD
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.history import noting
 from tocsin_dispatcher.store.notifications import Place
@@ -143,7 +144,7 @@ WITH retried AS (
               WHERE o.partner_id = d.partner_id AND o.user_id = d.user_id AND o.channel = d.channel
                 AND o.destination_id IS NOT DISTINCT FROM d.destination_id
                 AND o.fact_key = d.fact_key AND o.fact_key IS NOT NULL AND o.id <> d.id
-                AND o.status NOT IN ('suppressed', 'merged', 'expired', 'failed')) THEN NULL ELSE d.fact_key END
+                AND o.status NOT IN {UNTOLD}) THEN NULL ELSE d.fact_key END
    WHERE d.partner_id = :partner_id AND d.id = :id AND d.status IN ('failed', 'expired')
      AND d.purpose NOT IN ('verification', 'digest')
   RETURNING d.*, 'retried' AS happening, CAST(NULL AS timestamptz) AS until, CAST(NULL AS uuid) AS joined_id

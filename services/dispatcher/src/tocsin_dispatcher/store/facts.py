@@ -9,6 +9,7 @@ from uuid import UUID
 
 from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.store.conditions import UNTOLD
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.history import noting
 from tocsin_dispatcher.store.statement import BIG, INSTANT, TEXT, UUID_, RowSet, statement
@@ -31,7 +32,7 @@ SELECT d.partner_id, d.id, d.user_id, d.channel, d.fact_key, d.destination_id, d
   FROM {_FACTS}
   JOIN deliveries d ON d.partner_id = k.partner_id AND d.user_id = k.user_id AND d.channel = k.channel
                    AND d.destination_id IS NOT DISTINCT FROM k.destination_id AND d.fact_key = k.fact_key
-                   AND d.fact_key IS NOT NULL AND d.status NOT IN ('suppressed', 'merged', 'expired', 'failed')
+                   AND d.fact_key IS NOT NULL AND d.status NOT IN {UNTOLD}
   JOIN notifications n ON n.partner_id = d.partner_id AND n.id = d.notification_id
 """  # noqa: S608 - the row set is of our own making
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from tocsin_dispatcher.keys import DeliveryKey, UserKey
+from tocsin_dispatcher.store.conditions import UNTOLD
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.history import noting
 from tocsin_dispatcher.store.inboxes import lock_inboxes
@@ -44,15 +45,18 @@ WITH orphans AS (
                                  ORDER BY d.created_at, d.id) AS heir
     FROM {_ENDED}
     JOIN deliveries t ON t.partner_id = e.partner_id AND t.id = e.id
-    JOIN deliveries d ON d.partner_id = e.partner_id AND d.merged_into = e.id
-   WHERE d.status = 'merged'
+    CROSS JOIN LATERAL (
+          SELECT * FROM deliveries m
+           WHERE m.partner_id = e.partner_id AND m.merged_into = e.id AND m.status = 'merged' OFFSET 0) d
 ), fates AS (
   SELECT o.partner_id, o.id, o.digest_id, o.may_be_told,
          coalesce(t.id, CASE WHEN o.heir <> o.id THEN o.heir END) AS joins
     FROM orphans o
-    LEFT JOIN deliveries t ON t.partner_id = o.partner_id AND t.user_id = o.user_id AND t.channel = o.channel
-                          AND t.destination_id IS NOT DISTINCT FROM o.destination_id AND t.fact_key = o.fact_key
-                          AND t.fact_key IS NOT NULL AND t.status NOT IN ('suppressed', 'merged', 'expired', 'failed')
+    LEFT JOIN LATERAL (
+          SELECT t.id FROM deliveries t
+           WHERE t.partner_id = o.partner_id AND t.user_id = o.user_id AND t.channel = o.channel
+             AND t.destination_id IS NOT DISTINCT FROM o.destination_id AND t.fact_key = o.fact_key
+             AND t.fact_key IS NOT NULL AND t.status NOT IN {UNTOLD} OFFSET 0) t ON true
 ), released AS (
   UPDATE deliveries d
      SET status = CASE WHEN f.joins IS NULL THEN 'pending' ELSE 'merged' END,
