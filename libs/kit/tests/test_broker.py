@@ -150,8 +150,13 @@ async def test_full_batches_are_worked_on_side_by_side(broker_url: str) -> None:
         await heard.all_of(*payloads)
 
 
-async def test_a_fault_in_a_handler_is_known_at_once_also_while_others_may_be_worked_on(broker_url: str) -> None:
+@pytest.mark.parametrize("another", [False, True])
+async def test_a_fault_in_a_handler_is_known_at_once_also_while_others_are_worked_on(
+    broker_url: str, another: bool
+) -> None:
     async def handle(messages: Sequence[Message]) -> list[Verdict]:
+        if messages[0].data == b"waits":
+            await asyncio.Event().wait()
         raise LookupError("a fault of ours")
 
     activity, broker = Activity(), Broker(broker_url, "test")
@@ -162,7 +167,9 @@ async def test_a_fault_in_a_handler_is_known_at_once_also_while_others_may_be_wo
     async with jetstream(broker_url):
         group.start()
         try:
-            await sent(Publisher(broker, TRACER, activity), b"one")
+            publisher = Publisher(broker, TRACER, activity)
+            for payload in [b"waits"] * another + [b"one"]:
+                await sent(publisher, payload)
             with pytest.raises(LookupError):
                 await asyncio.wait_for(asyncio.shield(group.failure), 15)
         finally:

@@ -121,6 +121,9 @@ from tocsin_kit.telemetry.metrics import Metrics
 
 #: What deliveries become, and jobs, is news that nobody waits for: at a hundred a second, five are told together.
 _EVENTS_APART = timedelta(milliseconds=50)
+#: Whoever holds a person's rows for longer (a console, a replica that stands still) holds up that person's messages,
+#: not a connection that others need.
+_LOCK_TIMEOUT = "5s"
 
 
 @asynccontextmanager
@@ -136,7 +139,8 @@ async def dispatcher(
 ) -> AsyncIterator[Running]:
     """The dispatcher, running until the block ends."""
     tracer = tracer_provider.get_tracer("tocsin_dispatcher")
-    engine, working = make_engine(settings, "tocsin-dispatcher"), make_engine(settings, "tocsin-dispatcher-work")
+    engine = make_engine(settings, "tocsin-dispatcher")
+    working = make_engine(settings, "tocsin-dispatcher-work", lock_timeout=_LOCK_TIMEOUT)
     plans = KeptPlans(working, GROWING)
     broker = Broker(settings.nats_url, "dispatcher")
     outbox = Outbox.on(tables.outbox, activity, "dispatcher")

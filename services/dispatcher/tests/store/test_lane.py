@@ -113,6 +113,40 @@ async def test_who_is_held_up_at_the_gate_keeps_no_urgent_message_back(benches: 
     await working
 
 
+async def test_who_is_held_up_at_the_gate_takes_three_connections_and_no_more(
+    benches: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await benches()
+    await bench.profile()
+    may_pass, came, sizes = asyncio.Event(), asyncio.Semaphore(0), list[int]()
+    admit = bench.gatekeeper.admit
+
+    async def held_up(claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
+        sizes.append(len(claims))
+        came.release()
+        await may_pass.wait()
+        return await admit(claims, standings)
+
+    monkeypatch.setattr(bench.gatekeeper, "admit", held_up)
+    working = asyncio.create_task(bench.lane.run(bench.stopping))
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            await bench.intake.take_in([bench.firing()])
+            await came.acquire()
+            bench.clock.move_to(bench.clock.now() + timedelta(milliseconds=200))
+        for _ in range(3):
+            await bench.intake.take_in([bench.firing()])
+        for _ in range(20):
+            await bench.rows("SELECT 1 AS the_lane_has_a_turn")
+        assert sizes == [1, 1, 1]
+        may_pass.set()
+        for _ in range(6):
+            await bench.way.begun.acquire()
+    bench.stopping.set()
+    await working
+    assert sizes == [1, 1, 1, 3]
+
+
 async def test_what_comes_while_some_are_at_the_gate_goes_through_it_together(
     benches: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

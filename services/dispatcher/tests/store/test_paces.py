@@ -110,6 +110,22 @@ async def test_a_refusal_without_a_reset_pauses_a_second_and_longer_each_time(be
     assert [(row.calls_a_minute, row.state) for row in rows] == [(60, "closed")]
 
 
+async def test_that_we_are_busy_ourselves_slows_no_other_message(benches: MakeBench) -> None:
+    way = ScriptedWay(Channel.EMAIL)
+    way.answers = [Outcome(OutcomeKind.THROTTLED, wait=timedelta(seconds=5), ours=True)]
+    bench = await benches(way)
+    began = bench.clock.now()
+    await planned(bench, [1])
+    async with bench.working():
+        assert await bench.states() == {"pending": 1}
+        await planned(bench, [2])
+        await bench.quiet()
+        assert await bench.states() == {"pending": 1, "sent": 1}
+        assert await bench.step() == began + timedelta(seconds=5)
+        assert await bench.states() == {"sent": 2}
+    assert await bench.rows("SELECT provider FROM breakers") == []
+
+
 async def test_a_paced_provider_is_no_reason_to_use_the_next_one(benches: MakeBench) -> None:
     chain = (BreakerKey("first", "key"), BreakerKey("second", "key"))
     way = LimitedWay(Channel.EMAIL, chain)

@@ -213,6 +213,20 @@ async def test_a_mail_that_was_taken_is_not_doubted_because_the_goodbye_took_too
     assert outcomes == [K.ACCEPTED] * 100
 
 
+async def greet_nobody(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def test_where_all_connections_are_in_use_a_message_waits_in_the_queue_and_nobody_is_blamed(
+    attempt: Attempt,
+) -> None:
+    async with listening(greet_nobody) as server, calling(replace(server, connections=1), 0.4) as (smtp, _):
+        outcomes = await asyncio.gather(*(smtp.send(MAIL, attempt) for _ in range(3)))
+    crowded = Outcome(K.THROTTLED, answer="all our connections are in use", wait=timedelta(seconds=5), ours=True)
+    assert sorted(outcome.kind for outcome in outcomes) == [K.THROTTLED, K.THROTTLED, K.TRANSIENT]
+    assert [outcome for outcome in outcomes if outcome.kind is K.THROTTLED] == [crowded, crowded]
+
+
 async def test_an_address_that_is_not_ascii_goes_to_a_server_that_takes_it(attempt: Attempt) -> None:
     async with relaying() as relay:
         outcome = await relay.smtp.send(replace(MAIL, to="jürgen@straße.example"), attempt)

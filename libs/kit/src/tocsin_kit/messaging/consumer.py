@@ -128,17 +128,20 @@ class Consumer:
                     self._note(refusal, before)
                     await asyncio.wait([stopped], timeout=pause.total_seconds())
                     pause = min(pause * 2, _LONGEST_PAUSE)
-        except asyncio.CancelledError:
+        except _AWAY:
+            raise
+        except BaseException:
             for task in working:
                 task.cancel()
             raise
         finally:
             with suppress(nats.errors.Error, OSError):
                 await subscription.unsubscribe()
-            try:
-                await _results(working)
-            finally:
-                await _give_back(arrived)
+            ended = await asyncio.gather(*working, return_exceptions=True)
+            await _give_back(arrived)
+            for fault in ended:
+                if isinstance(fault, Exception) and not isinstance(fault, _AWAY):
+                    raise fault
 
     async def _room(self, working: set[asyncio.Task[None]], *, is_full: bool) -> set[asyncio.Task[None]]:
         """Wait until another batch may be worked on; those that go on."""
@@ -173,6 +176,10 @@ class Consumer:
                 ended = {task for task in working if task.done()}
                 working -= ended
                 await _results(ended)
+        except BaseException:
+            if getting.done():
+                arrived.put_nowait(getting.result())
+            raise
         finally:
             getting.cancel()
         if not getting.done():

@@ -34,6 +34,10 @@ Item = TypeVar("Item")
 _log = structlog.get_logger(__name__)
 #: So long others wait for those at the gate: what is held up there, by a lock say, holds up nobody else.
 _GATHERS_FOR = timedelta(milliseconds=200)
+#: So many transactions at the gate of a channel have a connection each: others need some too.
+_GATES = 3
+#: So often a message that breaks its call in our own hands is tried: a provider may have taken it each time.
+_TRIES_OF_A_FAULT = 5
 _LOST = Outcome(OutcomeKind.UNKNOWN, answer="the worker was lost during the call")
 
 
@@ -59,10 +63,11 @@ class Batches:
     @property
     def is_gating(self) -> bool:
         """Whether some have come to the gate just now. Others had better come together after them: a transaction
-        costs as much for one as for a few."""
+        costs as much for one as for a few. Also whether as many are there as may be."""
         if self._gating_since is None:
             return False
-        return timedelta() <= self._clock.now() - self._gating_since < _GATHERS_FOR
+        come_just_now = timedelta() <= self._clock.now() - self._gating_since < _GATHERS_FOR
+        return come_just_now or self._gating >= _GATES
 
     def split(self, claims: Sequence[Claimed]) -> list[tuple[Piece, Sequence[Claimed]]]:
         """The batch as pieces of work that do not wait for each other, each with its claims."""
@@ -98,9 +103,8 @@ class Batches:
         return await self._leave(claims, await self._recheck(firings))
 
     async def _leave(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Call]:
-        if self._gating == 0:
-            self._gating_since = self._clock.now()
         self._gating += 1
+        self._gating_since = self._clock.now()
         try:
             await self._board.refresh()
             admitted = await self._gatekeeper.admit(claims, standings)
@@ -145,21 +149,28 @@ class Batches:
         try:
             sent = await self._way.send(admitted.provider, attempt, claimed.notification, admitted.recipient, now)
         except Exception as error:
-            sent = Sent(Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__))
             if not is_transient(error):
-                # What a single message breaks is that message's, and counts against no provider: the others leave.
-                _log.exception("message_broke_its_call", delivery_id=str(delivery.id), channel=delivery.channel)
-                self._board.release([admitted.provider])
-                self._recorder.add(Result(delivery, sent.outcome, self._clock.now()))
+                self._broke(admitted, error)
                 return
             # The local mailbox is a provider whose network is our own database.
+            sent = Sent(Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__))
         ended = self._clock.now()
         outcome = sent.outcome.dated(ended)
         self._board.record(admitted.provider, outcome, begun=now)
-        if outcome.kind is OutcomeKind.THROTTLED:
+        if outcome.kind is OutcomeKind.THROTTLED and not outcome.ours:
             # The pause ends at the reset, or after its longest: a reset that is far off costs no message its life.
             outcome = replace(outcome, not_before=self._board.put_off(admitted.provider, claimed.notification.critical))
         self._recorder.add(Result(delivery, outcome, ended, sent.size))
+
+    def _broke(self, admitted: Admitted, error: Exception) -> None:
+        """A fault of ours is its message's and counts against no provider: the others leave. It ends failed, to be
+        tried again by a person once the fault is mended."""
+        delivery = admitted.claimed.delivery
+        _log.error("message_broke_its_call", delivery_id=str(delivery.id), channel=delivery.channel, exc_info=error)
+        self._board.release([admitted.provider])
+        is_last = delivery.failures + 1 >= _TRIES_OF_A_FAULT
+        kind = OutcomeKind.PERMANENT if is_last else OutcomeKind.UNKNOWN
+        self._recorder.add(Result(delivery, Outcome(kind, answer=type(error).__name__), self._clock.now()))
 
 
 def _call(work: Callable[[Item], Coroutine[None, None, None]], item: Item) -> Call:

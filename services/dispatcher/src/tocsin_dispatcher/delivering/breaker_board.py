@@ -131,7 +131,7 @@ class BreakerBoard:
             self._note(key, changed)
         if outcome.kind is OutcomeKind.ACCEPTED:
             self._paces.accepted(key, begun)
-        if outcome.kind is OutcomeKind.THROTTLED:
+        if outcome.kind is OutcomeKind.THROTTLED and not outcome.ours:
             pause = self._paces.refused(key, begun, now, outcome.not_before)
             self._unwritten_pauses |= {key: pause} if pause else {}
 

@@ -68,17 +68,19 @@ class Connections:
     async def hand_over(self, mail: Mail) -> Exchange:
         """Hand one message over. Never raises for what a server or a network does."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._limit
+        begun = loop.time()
         try:
             async with asyncio.timeout(self._limit / 2):
                 await self._places.acquire()
         except TimeoutError:
             return Crowded()
+        left = begun + self._limit - loop.time()
         try:
-            # Of an earlier message: one that was taken waits for no goodbye, which a stop could cut off.
+            # Of an earlier message: one that was taken waits for no goodbye, which a stop could cut off, and the next
+            # one has its time all the same.
             if self._worn_out:
                 await _quit(self._worn_out.pop())
-            return await self._within(deadline, mail)
+            return await self._within(loop.time() + left, mail)
         finally:
             self._places.release()
 

@@ -8,6 +8,7 @@ named is about us, not about the message: the next provider may take it, and no 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from tocsin_dispatcher.provider_text import shown
@@ -59,6 +60,9 @@ class Crowded:
 
 Exchange = Reply | Silence | Unusable | Crowded
 
+_CROWDED_FOR = timedelta(seconds=5)
+"""The server is slower than messages are claimed: some wait in the queue in place of waiting for a connection."""
+
 ABOUT_US: Mapping[int, str] = {
     500: "command not known",
     502: "command not implemented",
@@ -99,7 +103,7 @@ def smtp_outcome(exchange: Exchange, provider_id: str) -> Outcome:
         case Unusable(why):
             return Outcome(OutcomeKind.ACCOUNT, answer=why)
         case Crowded():
-            return Outcome(OutcomeKind.THROTTLED, answer="all our connections are in use")
+            return Outcome(OutcomeKind.THROTTLED, answer="all our connections are in use", wait=_CROWDED_FOR, ours=True)
 
 
 def _of_reply(reply: Reply, provider_id: str) -> Outcome:

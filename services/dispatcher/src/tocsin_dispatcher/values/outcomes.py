@@ -35,6 +35,8 @@ class Outcome:
     """Throttled only: the provider takes nothing before."""
     wait: timedelta | None = None
     """Throttled only, where the provider told no instant: it takes nothing for so long."""
+    ours: bool = False
+    """Throttled only: by ourselves. It says nothing of how fast the provider may be called."""
     suppress: SuppressionCause | None = None
     """Permanent only: the address is at fault, and why it goes on the suppression list."""
 
