@@ -129,7 +129,7 @@ class Consumer:
                     await asyncio.wait([stopped], timeout=pause.total_seconds())
                     pause = min(pause * 2, _LONGEST_PAUSE)
         except _AWAY:
-            raise
+            raise  # what is being worked on is finished first
         except BaseException:
             for task in working:
                 task.cancel()
