@@ -1,14 +1,19 @@
 """One purchase is told once on a channel, also by what comes back to be sent once more."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
 from sqlalchemy import Row
 
+from tocsin_dispatcher.delivering.gatekeeper import _Round
 from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.attempts import SetAside, set_aside
+from tocsin_dispatcher.store.claims import Claimed
+from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.deliveries import retry_delivery
 from tocsin_dispatcher.values import Channel, Outcome, OutcomeKind
 
@@ -120,3 +125,23 @@ async def test_nobody_joins_a_message_that_ended_while_it_was_judged(benches: Ma
     async with bench.engine.begin() as connection:
         assert await set_aside(connection, [joins], bench.clock.now()) == frozenset()
     assert (await _of(bench, first)).status == "retrying"
+
+
+async def test_who_would_have_joined_a_message_that_ended_meanwhile_is_sent_at_once(
+    benches: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await benches()
+    first, critical = await _overtaken(bench)
+    lock = bench.gatekeeper._lock
+
+    async def ended_before(connection: Connection, decided: _Round, claims: Sequence[Claimed]) -> None:
+        await bench.execute("UPDATE deliveries SET status = 'failed' WHERE status = 'sent' AND channel = 'email'")
+        await lock(connection, decided, claims)
+
+    async with bench.working():
+        assert (await _of(bench, critical)).status == "sent"
+        monkeypatch.setattr(bench.gatekeeper, "_lock", ended_before)
+        due = bench.activity.next_due()
+        assert await bench.step() == due
+        assert bench.clock.now() == due
+        assert (await _of(bench, first)).status == "sent"

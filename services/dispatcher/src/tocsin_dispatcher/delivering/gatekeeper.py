@@ -22,7 +22,7 @@ from tocsin_dispatcher.planning.gate import gate
 from tocsin_dispatcher.planning.stages.rate_limits import owes_token
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.attempts import Beginning, SetAside, begin_attempts, set_aside
-from tocsin_dispatcher.store.claims import Claimed
+from tocsin_dispatcher.store.claims import Claimed, give_back
 from tocsin_dispatcher.store.counters import take_tokens
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.store.digests import insert_digests, lock_claimed, take_out
@@ -129,6 +129,7 @@ class Gatekeeper:
         begun = await self._begin(connection, decided, now, admitted_by)
         await note_rechecked(connection, _rechecked(claims, begun, standings), now)
         written = await set_aside(connection, decided.aside, now)
+        await give_back(connection, _joining_nobody(claims, decided.aside, written), now)
         ended = [put.key for put in decided.aside if put.status in _NEVER_JOINED and put.key.id in written]
         released = await release_members(connection, ended, now)
         by_key = {one.key: one for claimed in claims for one in (claimed, *claimed.members)}
@@ -295,6 +296,14 @@ def _rechecked(
         for one in claims
         if one.key in leaving and one.notification.id in standings and one.delivery.status is not DeliveryState.RETRYING
     ]
+
+
+def _joining_nobody(
+    claims: Sequence[Claimed], aside: Sequence[SetAside], written: frozenset[UUID]
+) -> Sequence[Claimed]:
+    """Those whose target ended while they were judged: they are judged once more, at once."""
+    alone = {put.key for put in aside if put.status is DeliveryState.MERGED and put.key.id not in written}
+    return [claimed for claimed in claims if claimed.key in alone]
 
 
 def _is_told(claimed: Claimed, put: SetAside) -> bool:

@@ -124,8 +124,8 @@ _ASIDE = RowSet(
 )
 
 # Primary key. Fenced by the claim. What ended meanwhile is joined no longer (inboxes of users with joining ones are
-# locked, so that it cannot end unseen): such a delivery keeps its lease and is looked at again after it. A verdict is
-# history where it is another than the last one; that a profile is awaited still is none.
+# locked, so that it cannot end unseen): such a delivery is as it was. A verdict is history where it is another than the
+# last one; that a profile is awaited still is none.
 _SET_ASIDE = statement(
     f"""
 WITH put AS (

@@ -255,6 +255,6 @@ async def due_by_class(
 
 async def give_back(connection: Connection, claims: Sequence[Claimed], now: datetime) -> None:
     """Let others have what was claimed and not begun."""
-    rows = [(*claimed.key, claimed.leased_until) for claimed in claims]
+    rows = sorted((*claimed.key, claimed.leased_until) for claimed in claims)
     if rows:
         await connection.execute(_GIVE_BACK, {**_GIVEN_BACK.filled(rows), "now": now})
