@@ -4,13 +4,11 @@ import asyncio
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tocsin_devstack.fixtures import MakeDatabase
 from tocsin_kit.postgres.engine import OpenPool, make_engine, reads
 from tocsin_kit.settings import ServiceSettings
-from tocsin_kit.transient import is_transient
 
 
 def settings(url: str, least: int, most: int) -> ServiceSettings:
@@ -62,16 +60,3 @@ async def test_what_only_reads_opens_no_transaction_and_what_follows_on_its_conn
         await engine.dispose()
     assert first != second, "each statement stood alone"
     assert third == fourth, "the pool's other users have their transaction"
-
-
-async def test_a_lock_is_waited_for_as_long_as_is_said_and_may_be_had_later(make_database: MakeDatabase) -> None:
-    engine = make_engine(settings(await make_database("gateway"), 0, 2), "pool under test", lock_timeout="50ms")
-    lock = text("SELECT pg_advisory_xact_lock(1)")
-    try:
-        async with asyncio.timeout(20), engine.begin() as holding, engine.connect() as waiting:
-            await holding.execute(lock)
-            with pytest.raises(DBAPIError) as refused:
-                await waiting.execute(lock)
-        assert is_transient(refused.value)
-    finally:
-        await engine.dispose()

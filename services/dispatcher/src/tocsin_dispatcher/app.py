@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from random import Random
 from types import ModuleType
 from typing import Any
@@ -121,9 +122,6 @@ from tocsin_kit.telemetry.metrics import Metrics
 
 #: What deliveries become, and jobs, is news that nobody waits for: at a hundred a second, five are told together.
 _EVENTS_APART = timedelta(milliseconds=50)
-#: Whoever holds a person's rows for longer (a console, a replica that stands still) holds up that person's messages,
-#: not a connection that others need.
-_LOCK_TIMEOUT = "5s"
 
 
 @asynccontextmanager
@@ -139,8 +137,7 @@ async def dispatcher(
 ) -> AsyncIterator[Running]:
     """The dispatcher, running until the block ends."""
     tracer = tracer_provider.get_tracer("tocsin_dispatcher")
-    engine = make_engine(settings, "tocsin-dispatcher")
-    working = make_engine(settings, "tocsin-dispatcher-work", lock_timeout=_LOCK_TIMEOUT)
+    engine, working = make_engine(settings, "tocsin-dispatcher"), make_engine(settings, "tocsin-dispatcher-work")
     plans = KeptPlans(working, GROWING)
     broker = Broker(settings.nats_url, "dispatcher")
     outbox = Outbox.on(tables.outbox, activity, "dispatcher")
@@ -197,7 +194,8 @@ async def dispatcher(
         ]
         chained = [key for way in ways for key in way.chain]
         paces = {str(provider): pace for provider, pace in settings.provider_paces.items()}
-        board = BreakerBoard(working, clock, measured, chained, paces, random, (WebPush.name, Webhook.name))
+        rooms = {key: room for way in ways for key, room in way.rooms.items()}
+        board = BreakerBoard(working, clock, measured, chained, paces, random, (WebPush.name, Webhook.name), rooms)
         shares = {
             Channel.PUSH: Shares(tuple),
             Channel.WEBHOOK: Shares(lambda: map(UUID, board.refusing(Webhook.name))),
@@ -208,6 +206,7 @@ async def dispatcher(
                 way.channel,
                 working,
                 slots=settings.worker_concurrency,
+                room=partial(board.room, way.chain),
                 lease=rules.lease,
                 bell=bells[way.channel],
                 clock=clock,

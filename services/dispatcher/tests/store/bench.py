@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -88,6 +89,7 @@ class ScriptedWay:
     look_up: Any = None
     begun: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     read: ReadDestinations | None = None
+    rooms: Mapping[BreakerKey, int] = field(default_factory=dict)
 
     def chain_to(self, destination: Destination | None) -> Sequence[BreakerKey]:
         """The same for all, or where addresses are read what guards each."""
@@ -274,9 +276,19 @@ def make_bench(
     tracer_provider = TracerProvider()
     tracer_provider.add_span_processor(SimpleSpanProcessor(spans))
     applier = Applier(announcer, {way.channel: bell}, tracer_provider.get_tracer("test"), ADDRESS_KEY)
-    board = BreakerBoard(engine, clock, metrics, way.chain, paces or {}, Random(seed))
+    board = BreakerBoard(engine, clock, metrics, way.chain, paces or {}, Random(seed), rooms=way.rooms)
     shares = None if way.read is None else Shares(lambda: map(UUID, board.refusing("own")))
-    lane = Lane(way.channel, engine, slots=slots, lease=lease, bell=bell, clock=clock, activity=activity, shares=shares)
+    lane = Lane(
+        way.channel,
+        engine,
+        slots=slots,
+        room=partial(board.room, way.chain),
+        lease=lease,
+        bell=bell,
+        clock=clock,
+        activity=activity,
+        shares=shares,
+    )
     recorder = Recorder(
         way.channel,
         engine,

@@ -11,9 +11,9 @@ from sqlalchemy import event, text
 
 from tocsin_dispatcher.delivering.gatekeeper import Admitted
 from tocsin_dispatcher.store.claims import Claimed
-from tocsin_dispatcher.values import AlertStanding, WorkClass
+from tocsin_dispatcher.values import AlertStanding, Channel, WorkClass
 
-from .bench import Bench
+from .bench import Bench, ScriptedWay
 from .conftest import MakeBench
 from .test_digests import MORNING, held, sleeper
 
@@ -84,6 +84,30 @@ async def test_what_a_digest_brings_along_keeps_no_urgent_message_back(
     bench.stopping.set()
     await working
     assert bench.lane._slots.used == bench.lane._slots.brought == 0
+
+
+async def test_a_provider_that_takes_few_at_once_has_few_waiting_for_it_and_the_urgent_wait_for_none(
+    benches: MakeBench,
+) -> None:
+    way = ScriptedWay(Channel.EMAIL, block=asyncio.Event())
+    way.rooms = {way.chain[0]: 8}
+    bench = await benches(way, slots=50)
+    await bench.profile(user_id=1)
+    await bench.profile(user_id=2)
+    await bench.intake.take_in([bench.firing(user_id=1, work_class=WorkClass.PERIODIC) for _ in range(9)])
+    working = asyncio.create_task(bench.lane.run(bench.stopping))
+    async with asyncio.timeout(20):
+        for _ in range(6):
+            await way.begun.acquire()
+        await bench.intake.take_in([bench.firing(user_id=2)])
+        await way.begun.acquire()
+        assert [one.user_id for one in way.brought] == [1, 1, 1, 1, 1, 1, 2]
+        assert way.block is not None
+        way.block.set()
+        for _ in range(3):
+            await way.begun.acquire()
+    bench.stopping.set()
+    await working
 
 
 async def test_who_is_held_up_at_the_gate_keeps_no_urgent_message_back(benches: MakeBench) -> None:

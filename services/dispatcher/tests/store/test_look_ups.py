@@ -199,3 +199,31 @@ async def test_a_text_whose_callback_overtakes_its_answer_is_counted_once(benche
     settled = await bench.delivery()
     assert (settled.status, settled.segments) == ("delivered", 1)
     assert segments_counted(bench) == 1
+
+
+@dataclass
+class BreakingTwilio(SilentTwilio):
+    """What it lists breaks in our own hands, so often."""
+
+    breaks: int = 1
+
+    async def made(self, to: str, attempt: Attempt) -> Sequence[Made] | None:
+        if self.breaks:
+            self.breaks -= 1
+            raise AttributeError("a fault of ours")
+        return await super().made(to, attempt)
+
+
+async def test_a_look_up_that_breaks_is_made_again_and_ends_nothing_else(benches: MakeBench) -> None:
+    way = BreakingTwilio(Channel.SMS, TWILIO, answers=[SILENT])
+    way.look_up = way
+    bench = await benches(way)
+    await bench.profile()
+    await bench.intake.take_in([bench.firing()])
+    async with bench.working():
+        assert await bench.states() == {"unknown": 1}
+        await bench.step()
+        assert (way.breaks, await bench.states()) == (0, {"unknown": 1})
+        way.listed = [made(bench, "SM1")]
+        await bench.step()
+        assert await bench.states() == {"sent": 1}

@@ -126,6 +126,17 @@ async def test_that_we_are_busy_ourselves_slows_no_other_message(benches: MakeBe
     assert await bench.rows("SELECT provider FROM breakers") == []
 
 
+async def test_a_call_that_we_were_too_busy_to_make_takes_no_other_s_place_in_the_pace(benches: MakeBench) -> None:
+    way = ScriptedWay(Channel.EMAIL)
+    way.answers = [Outcome(OutcomeKind.THROTTLED, wait=timedelta(minutes=5), ours=True)]
+    bench = await benches(way, paces={"first": 1})
+    await planned(bench, [1])
+    async with bench.working():
+        await planned(bench, [2])
+        await bench.quiet()
+        assert await bench.states() == {"pending": 1, "sent": 1}
+
+
 async def test_a_paced_provider_is_no_reason_to_use_the_next_one(benches: MakeBench) -> None:
     chain = (BreakerKey("first", "key"), BreakerKey("second", "key"))
     way = LimitedWay(Channel.EMAIL, chain)

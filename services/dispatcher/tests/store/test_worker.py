@@ -404,20 +404,3 @@ async def test_messages_that_break_their_calls_have_no_provider_left_alone(bench
         await bench.quiet()
         assert await bench.states() == {"retrying": FAILURES_IN_A_ROW, "sent": 1}
     assert await bench.rows("SELECT provider FROM breakers") == []
-
-
-async def test_a_message_that_always_breaks_its_call_ends_failed_after_five_tries(benches: MakeBench) -> None:
-    """The provider may have taken it each time."""
-    way = BreakingWay(Channel.EMAIL)
-    bench = await benches(way)
-    await bench.profile()
-    firing = bench.firing()
-    way.broken = [firing.id]
-    await bench.intake.take_in([firing])
-    async with bench.working():
-        for _ in range(4):
-            assert await bench.states() == {"retrying": 1}
-            await bench.step()
-    assert await bench.states() == {"failed": 1}
-    outcomes = await bench.rows("SELECT outcome FROM attempts ORDER BY number")
-    assert [row.outcome for row in outcomes] == ["unknown"] * 4 + ["permanent"]

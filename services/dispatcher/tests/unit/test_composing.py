@@ -38,6 +38,7 @@ class Kept:
 
     name: str = "kept"
     credential: str = "key"
+    room: int | None = None
     messages: list[SmsMessage] = field(default_factory=list)
 
     async def send(self, message: SmsMessage, attempt: Attempt) -> Outcome:

@@ -97,6 +97,7 @@ class Heard:
     """A provider that keeps the words it was given."""
 
     name, credential = "heard", "key"
+    room: int | None = None
 
     def __init__(self) -> None:
         self.words: list[str] = []

@@ -4,16 +4,18 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from tocsin_dispatcher.providers.http import Answer, Exchange, NoAnswer, NotWritten
+from tocsin_dispatcher.providers.judging import judged
 from tocsin_dispatcher.providers.sendgrid_outcomes import sendgrid_outcome
 from tocsin_dispatcher.providers.twilio_codes import CODES
 from tocsin_dispatcher.providers.twilio_look_up import listed
 from tocsin_dispatcher.providers.twilio_outcomes import twilio_outcome
 from tocsin_dispatcher.reasons import SuppressionCause
-from tocsin_dispatcher.values import OutcomeKind
+from tocsin_dispatcher.values import Outcome, OutcomeKind
 
 CONTRACTS = Path(__file__).parents[4].parent / "shared" / "provider-contracts"
 K = OutcomeKind
@@ -234,3 +236,13 @@ def test_a_created_message_whose_sid_is_none_is_looked_up() -> None:
 def test_a_body_nested_too_deep_is_no_body(nested: bytes) -> None:
     assert sendgrid_outcome(Answer(400, {}, nested)).kind is K.PERMANENT
     assert twilio_outcome(Answer(400, {}, nested)).kind is K.PERMANENT
+
+
+def test_an_answer_that_we_cannot_judge_is_an_unknown_outcome() -> None:
+    """The message may have been taken."""
+
+    def judge(answer: Answer) -> Outcome:
+        raise RecursionError(f"a fault of ours at {answer.status}")
+
+    outcome = judged(judge, Answer(202, {}, b""), UUID(int=1))
+    assert outcome == Outcome(K.UNKNOWN, answer="the answer cannot be judged: RecursionError")

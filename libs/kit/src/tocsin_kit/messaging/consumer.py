@@ -137,8 +137,10 @@ class Consumer:
         finally:
             with suppress(nats.errors.Error, OSError):
                 await subscription.unsubscribe()
-            ended = await asyncio.gather(*working, return_exceptions=True)
-            await _give_back(arrived)
+            try:
+                ended = await asyncio.gather(*working, return_exceptions=True)
+            finally:
+                await _give_back(arrived)
             for fault in ended:
                 if isinstance(fault, Exception) and not isinstance(fault, _AWAY):
                     raise fault

@@ -18,9 +18,8 @@ Answer = TypeVar("Answer")
 _FIRST_PAUSE = 0.02
 
 
-def make_engine(settings: ServiceSettings, application: str, lock_timeout: str = "0") -> AsyncEngine:
-    """A pool on the service's own database; `application` names it in pg_stat_activity. `lock_timeout` is
-    PostgreSQL's, 0 for none: who waits longer for a lock has a transient error."""
+def make_engine(settings: ServiceSettings, application: str) -> AsyncEngine:
+    """A pool on the service's own database; `application` names it in pg_stat_activity."""
     return create_async_engine(
         make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg"),
         # Kept once opened: SQLAlchemy closes what is beyond pool_size at every return, which costs more than it saves.
@@ -39,7 +38,6 @@ def make_engine(settings: ServiceSettings, application: str, lock_timeout: str =
                 "timezone": "UTC",
                 "idle_in_transaction_session_timeout": "60s",
                 "jit": "off",
-                "lock_timeout": lock_timeout,
             },
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -36,8 +37,6 @@ _log = structlog.get_logger(__name__)
 _GATHERS_FOR = timedelta(milliseconds=200)
 #: So many transactions at the gate of a channel have a connection each: others need some too.
 _GATES = 3
-#: So often a message that breaks its call in our own hands is tried: a provider may have taken it each time.
-_TRIES_OF_A_FAULT = 5
 _LOST = Outcome(OutcomeKind.UNKNOWN, answer="the worker was lost during the call")
 
 
@@ -57,7 +56,7 @@ class Batches:
     ) -> None:
         self._look_ups, self._way, self._gatekeeper, self._recorder = look_ups, way, gatekeeper, recorder
         self._board, self._recheck, self._clock, self._done = board, recheck, clock, done
-        self._gating = 0
+        self._gates, self._gating = asyncio.Semaphore(_GATES), 0
         self._gating_since: datetime | None = None
 
     @property
@@ -106,8 +105,9 @@ class Batches:
         self._gating += 1
         self._gating_since = self._clock.now()
         try:
-            await self._board.refresh()
-            admitted = await self._gatekeeper.admit(claims, standings)
+            async with self._gates:
+                await self._board.refresh()
+                admitted = await self._gatekeeper.admit(claims, standings)
         finally:
             self._gating -= 1
             if self._gating == 0:
@@ -126,8 +126,8 @@ class Batches:
             found = await self._look_ups.ask(group)
         except Exception as error:
             if not is_transient(error):
-                raise
-            found = [Sent(Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__)) for _ in group]
+                _log.exception("look_up_broke", delivery_ids=[str(claimed.delivery.id) for claimed in group])
+            found = [Sent(_unknown(error)) for _ in group]
         for claimed, sent in zip(group, found, strict=True):
             self._recorder.add(Result(claimed.delivery, sent.outcome, self._clock.now(), sent.size, looked_up=True))
 
@@ -153,7 +153,7 @@ class Batches:
                 self._broke(admitted, error)
                 return
             # The local mailbox is a provider whose network is our own database.
-            sent = Sent(Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__))
+            sent = Sent(_unknown(error))
         ended = self._clock.now()
         outcome = sent.outcome.dated(ended)
         self._board.record(admitted.provider, outcome, begun=now)
@@ -163,14 +163,16 @@ class Batches:
         self._recorder.add(Result(delivery, outcome, ended, sent.size))
 
     def _broke(self, admitted: Admitted, error: Exception) -> None:
-        """A fault of ours is its message's and counts against no provider: the others leave. It ends failed, to be
-        tried again by a person once the fault is mended."""
+        """No call was made for a message that breaks what comes before it: that is nobody's fault but ours, and the
+        others leave."""
         delivery = admitted.claimed.delivery
         _log.error("message_broke_its_call", delivery_id=str(delivery.id), channel=delivery.channel, exc_info=error)
         self._board.release([admitted.provider])
-        is_last = delivery.failures + 1 >= _TRIES_OF_A_FAULT
-        kind = OutcomeKind.PERMANENT if is_last else OutcomeKind.UNKNOWN
-        self._recorder.add(Result(delivery, Outcome(kind, answer=type(error).__name__), self._clock.now()))
+        self._recorder.add(Result(delivery, _unknown(error), self._clock.now()))
+
+
+def _unknown(error: Exception) -> Outcome:
+    return Outcome(OutcomeKind.UNKNOWN, answer=type(error).__name__)
 
 
 def _call(work: Callable[[Item], Coroutine[None, None, None]], item: Item) -> Call:

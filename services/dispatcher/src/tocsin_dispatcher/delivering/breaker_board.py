@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
+from types import MappingProxyType
 
 from tocsin_dispatcher.breakers import Breaker, BreakerKey, Breakers, BreakerState
 from tocsin_dispatcher.paces import Paces, Pause
@@ -54,7 +55,7 @@ class BreakerBoard:
     """The breakers and paces of this process, and what is still to be written of them.
 
     `paces` are calls a minute, by provider; `random` spreads pauses of which no end was told; `of_addresses` are the
-    providers whose addresses each have a breaker.
+    providers whose addresses each have a breaker; `rooms` are how many messages providers had better have in hand.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class BreakerBoard:
         paces: Mapping[str, int],
         random: Random,
         of_addresses: Sequence[str] = (),
+        rooms: Mapping[BreakerKey, int] = MappingProxyType({}),
     ) -> None:
         self._reads, self._clock, self._metrics = reads(engine), clock, metrics
         self._breakers, self._paces = Breakers(), Paces(paces, random)
         self._known = set(keys)
-        self._of_addresses = of_addresses
+        self._of_addresses, self._rooms = of_addresses, rooms
         self._swept_at = clock.now()
         self._unwritten: dict[BreakerKey, Breaker] = {}
         self._unwritten_pauses: dict[BreakerKey, Pause] = {}
@@ -113,6 +115,12 @@ class BreakerBoard:
         closed = {key for key in chain if self._breakers.of(key, now).state is BreakerState.CLOSED}
         return frozenset(key.provider for key in chain if key not in closed) if closed else frozenset()
 
+    def room(self, chain: Sequence[BreakerKey]) -> int | None:
+        """How many messages that provider of a chain had better have in hand which takes them now; None: any number."""
+        now = self._clock.now()
+        taking = next((key for key in chain if self._breakers.of(key, now).state is BreakerState.CLOSED), None)
+        return None if taking is None else self._rooms.get(taking)
+
     def refusing(self, provider: str) -> list[str]:
         """The credentials of a provider that would not be called now."""
         return self._breakers.refusing(provider, self._clock.now())
@@ -131,7 +139,9 @@ class BreakerBoard:
             self._note(key, changed)
         if outcome.kind is OutcomeKind.ACCEPTED:
             self._paces.accepted(key, begun)
-        if outcome.kind is OutcomeKind.THROTTLED and not outcome.ours:
+        if outcome.ours:
+            self._paces.release(key, now)
+        elif outcome.kind is OutcomeKind.THROTTLED:
             pause = self._paces.refused(key, begun, now, outcome.not_before)
             self._unwritten_pauses |= {key: pause} if pause else {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -30,12 +30,23 @@ _log = structlog.get_logger(__name__)
 class Slots:
     """How many deliveries a lane may have in hand; a quarter is kept for the class realtime."""
 
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.unreserved = max(1, total - max(1, total // 4))
+    def __init__(self, most: int, room: Callable[[], int | None] = lambda: None) -> None:
+        """`room` says where there are fewer just now: for a provider that takes few at once."""
+        self._most, self._room = most, room
         self.used = 0
         #: Those in use by what a digest brings along, until its gate is passed: they make no calls.
         self.brought = 0
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        room = self._room()
+        return self._most if room is None else min(self._most, room)
+
+    @property
+    def unreserved(self) -> int:
+        """Those for every class."""
+        return max(1, self.total - max(1, self.total // 4))
 
     @property
     def free(self) -> int:
@@ -57,17 +68,18 @@ class Lane:
         engine: Engine,
         *,
         slots: int,
+        room: Callable[[], int | None] = lambda: None,
         lease: timedelta,
         bell: Bell,
         clock: Clock,
         activity: Activity,
         shares: Shares | None = None,
     ) -> None:
-        """`shares` are for channels whose deliveries have addresses of their own."""
+        """`room`: see Slots. `shares` are for channels whose deliveries have addresses of their own."""
         self.name = f"lane.{channel}"
         self._channel, self._engine, self._lease = channel, engine, lease
         self._reads = reads(engine)
-        self._slots, self._clock, self._activity, self._bell = Slots(slots), clock, activity, bell
+        self._slots, self._clock, self._activity, self._bell = Slots(slots, room), clock, activity, bell
         self._shares = shares
         self._loop = Loop(self.name, self._round, clock=clock, activity=activity, wake=bell)
         self._stopping = asyncio.Event()

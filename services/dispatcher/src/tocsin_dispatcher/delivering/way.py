@@ -68,6 +68,11 @@ class Way(Protocol):
         ...
 
     @property
+    def rooms(self) -> Mapping[BreakerKey, int]:
+        """How many messages providers had better have in hand, of those that take few at once."""
+        ...
+
+    @property
     def look_up(self) -> LookUp | None:
         """Says which messages a provider has made; None where that cannot be asked."""
         ...
@@ -138,6 +143,15 @@ class MediumWay(Generic[Message]):
         """The providers in the order they are tried."""
         return [BreakerKey(provider.name, provider.credential) for provider in self.providers]
 
+    @property
+    def rooms(self) -> Mapping[BreakerKey, int]:
+        """The providers' own."""
+        return {
+            BreakerKey(provider.name, provider.credential): provider.room
+            for provider in self.providers
+            if provider.room is not None
+        }
+
     def chain_to(self, destination: Destination | None) -> Sequence[BreakerKey]:
         """The same for every delivery."""
         return self.chain
@@ -173,6 +187,11 @@ class OwnAddressWay(Generic[Message]):
     read: ReadDestinations
     chain: Sequence[BreakerKey] = ()
     look_up: LookUp | None = None
+
+    @property
+    def rooms(self) -> Mapping[BreakerKey, int]:
+        """None: each address has slots of its own."""
+        return {}
 
     def chain_to(self, destination: Destination | None) -> Sequence[BreakerKey]:
         """What guards the address."""

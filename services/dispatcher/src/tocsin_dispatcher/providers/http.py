@@ -17,6 +17,7 @@ import aiohttp
 from opentelemetry.trace import Span, Tracer
 
 from tocsin_dispatcher.providers.address_guard import AddressGuard, AddressRefused, LocalAddresses
+from tocsin_dispatcher.providers.judging import judged
 from tocsin_dispatcher.values import Attempt, Outcome
 from tocsin_kit.telemetry import names
 from tocsin_kit.telemetry.propagation import context_of
@@ -106,7 +107,7 @@ class HttpClient:
     async def call(self, request: Request, attempt: Attempt, judge: Callable[[Exchange], Outcome]) -> Outcome:
         """Make the call as a part of the delivery's trace, and judge what came of it."""
         with self._span(request, attempt) as span:
-            outcome = judge(await self._traced(request, span))
+            outcome = judged(judge, await self._traced(request, span), attempt.delivery_id)
             span.set_attribute(names.OUTCOME, outcome.kind)
             return outcome
 
@@ -146,9 +147,12 @@ class HttpClient:
             ):
                 body = await _beginning(response, self._largest_answer)
                 return Answer(response.status, {key.lower(): value for key, value in response.headers.items()}, body)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            why = type(error).__name__
-            return NoAnswer(why) if written.yes else _not_written(error)
+        except Exception as error:
+            if written.yes:
+                return NoAnswer(type(error).__name__)
+            if isinstance(error, TimeoutError | aiohttp.ClientError | OSError):
+                return _not_written(error)
+            raise
 
 
 def _not_written(error: Exception) -> NotWritten:

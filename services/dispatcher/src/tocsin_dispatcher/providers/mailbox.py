@@ -21,6 +21,7 @@ class Mailbox:
 
     name = "mailbox"
     credential = "local"
+    room: int | None = None
 
     def __init__(self, keep: Keep) -> None:
         self._keep = keep

@@ -21,6 +21,11 @@ class Provider(Protocol[MessageT_contra]):
         """Names the credential, without telling it; breakers are kept by (name, credential)."""
         ...
 
+    @property
+    def room(self) -> int | None:
+        """How many messages it had better have in hand, those included that wait for it; None: any number."""
+        ...
+
     async def send(self, message: MessageT_contra, attempt: Attempt) -> Outcome:
         """Hand a message over, within the call's time limit. Never raises for what a provider or a network does."""
         ...

@@ -30,6 +30,7 @@ class SendGrid:
     """SendGrid as a provider of e-mail."""
 
     name = "sendgrid"
+    room: int | None = None
 
     def __init__(self, account: SendGridAccount, http: HttpClient) -> None:
         self._account = account

@@ -6,12 +6,16 @@ from contextlib import contextmanager
 
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
+from tocsin_dispatcher.providers.judging import judged
 from tocsin_dispatcher.providers.smtp_connections import Connections, Server
 from tocsin_dispatcher.providers.smtp_mail import Sender, mail_of, message_id
 from tocsin_dispatcher.providers.smtp_outcomes import smtp_outcome
 from tocsin_dispatcher.values import Attempt, EmailMessage, Outcome, OutcomeKind
 from tocsin_kit.telemetry import names
 from tocsin_kit.telemetry.propagation import context_of
+
+_IN_HAND_EACH = 4
+"""Messages for each connection, the one that is under way included."""
 
 
 class Smtp:
@@ -22,6 +26,8 @@ class Smtp:
     def __init__(self, server: Server, sender: Sender, connections: Connections, tracer: Tracer) -> None:
         self._server, self._sender = server, sender
         self._connections, self._tracer = connections, tracer
+        # A few wait for each connection, so that none is idle, and nobody long.
+        self.room: int | None = server.connections * _IN_HAND_EACH
         # Without the password: it may be short enough to be guessed from a sum.
         named = f"{server.username}@{server.host}:{server.port}"
         self.credential = hashlib.sha256(named.encode()).hexdigest()[:12]
@@ -34,7 +40,8 @@ class Smtp:
             return Outcome(OutcomeKind.PERMANENT, answer="no address that mail can go to")
         with self._span(attempt) as span:
             exchange = await self._connections.hand_over(mail)
-            outcome = smtp_outcome(exchange, message_id(attempt, self._sender.domain))
+            named = message_id(attempt, self._sender.domain)
+            outcome = judged(lambda heard: smtp_outcome(heard, named), exchange, attempt.delivery_id)
             _tell(span, outcome)
         return outcome
 

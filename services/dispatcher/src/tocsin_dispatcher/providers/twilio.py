@@ -43,6 +43,7 @@ class Twilio:
     """Twilio as a provider of SMS."""
 
     name = "twilio"
+    room: int | None = None
 
     def __init__(self, account: TwilioAccount, http: HttpClient) -> None:
         self._account = account
