@@ -8,8 +8,10 @@ import nats.js.errors
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+#: SQLSTATE where a lock was not to be had within the time that was set for it.
+LOCK_NOT_AVAILABLE = "55P03"
 #: SQLSTATE: 08 connection, 53 resources, 57P shutdown, 40 serialisation and deadlock, 55P03 lock not available.
-_STATES = ("08", "53", "57P", "40001", "40P01", "55P03", "25P03")
+_STATES = ("08", "53", "57P", "40001", "40P01", LOCK_NOT_AVAILABLE, "25P03")
 _KINDS = (
     ConnectionError,
     TimeoutError,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tocsin_dispatcher.breakers import BreakerKey
+from tocsin_dispatcher.breakers import FAILURES_IN_A_ROW, BreakerKey
 from tocsin_dispatcher.store.moving_on import _BRING_FORWARD, bring_forward
 from tocsin_dispatcher.values import Attempt, Channel, Notification, Outcome, OutcomeKind, Recipient
 from tocsin_kit.clock import SteppedClock
@@ -198,3 +198,22 @@ async def test_bringing_forward_reads_the_next_minutes_of_the_queue_only(benches
         lines = "\n".join(row[0] for row in plan)
     assert "deliveries_due" in lines, lines
     assert "Seq Scan" not in lines, lines
+
+
+async def test_calls_that_hang_at_the_first_provider_take_no_room_from_those_to_the_second(
+    benches: MakeBench, clock: SteppedClock
+) -> None:
+    """The second takes four at once, the urgent must not wait for what hangs."""
+    first, second = BreakerKey("first", "key"), BreakerKey("second", "key")
+    bench = await benches(ScriptedWay(Channel.EMAIL, (first, second), rooms={second: 4}))
+    board, chain = bench.gatekeeper._board, (first, second)
+    assert board.room(chain) is None
+    called = [board.admit_first(chain, critical=False) for _ in range(10)]
+    assert called == [first] * 10
+    for _ in range(FAILURES_IN_A_ROW):
+        board.record(first, OUT, clock.now())
+    assert board.room(chain) == 4 + 10 - FAILURES_IN_A_ROW
+    assert board.admit_first(chain, critical=True) == second
+    assert board.room(chain) == 4 + 10 - FAILURES_IN_A_ROW, "its own calls are what the room is for"
+    board.release([first] * (10 - FAILURES_IN_A_ROW))
+    assert board.room(chain) == 4

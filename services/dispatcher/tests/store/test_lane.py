@@ -130,11 +130,33 @@ async def test_who_is_held_up_at_the_gate_keeps_no_urgent_message_back(benches: 
         while len(bench.way.brought) < 2:
             await bench.way.begun.acquire()
         assert [one.user_id for one in bench.way.brought] == [1, 2]
+        await bench.quiet()
         await hanging.rollback()
-        while len(bench.way.brought) < 3:
-            await bench.way.begun.acquire()
+        await bench.step()
+        assert [one.user_id for one in bench.way.brought] == [1, 2, 1], "when its claim had lapsed"
     bench.stopping.set()
     await working
+
+
+async def test_a_person_whose_rows_are_locked_keeps_nobody_else_s_message_back(benches: MakeBench) -> None:
+    bench = await benches()
+    users = range(1, 8)
+    for user_id in users:
+        await bench.profile(user_id=user_id)
+    await bench.intake.take_in([bench.firing(user_id=user_id) for user_id in users])
+    async with bench.working():
+        pass
+    bench.stopping.clear()
+    await bench.intake.take_in([bench.firing(user_id=user_id) for user_id in users])
+    async with asyncio.timeout(60), bench.engine.connect() as hanging:
+        await hanging.execute(text("SELECT FROM counters WHERE user_id = 3 FOR UPDATE"))
+        async with bench.working():
+            sent = [one.user_id for one in bench.way.brought[len(users) :]]
+            assert sorted(sent) == [1, 2, 4, 5, 6, 7]
+            await hanging.rollback()
+            await bench.step()
+            assert bench.way.brought[-1].user_id == 3
+    assert await bench.states() == {"sent": 2 * len(users)}
 
 
 async def test_who_is_held_up_at_the_gate_takes_three_connections_and_no_more(

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tocsin_kit.settings import ServiceSettings
-from tocsin_kit.transient import is_transient
+from tocsin_kit.transient import LOCK_NOT_AVAILABLE, is_transient, sqlstate
 
 Answer = TypeVar("Answer")
 #: Seconds before a failed transaction is run again, doubled each time: who won the deadlock commits meanwhile.
@@ -76,14 +76,15 @@ async def in_transaction(
     """Run `work` in one transaction (READ COMMITTED) and return its answer after the commit.
 
     On a deadlock, a serialisation failure or a lost connection the whole is run again, up to `attempts` times, after
-    a pause that doubles; so `work` must be repeatable, also when an earlier commit went through unseen.
+    a pause that doubles; so `work` must be repeatable, also when an earlier commit went through unseen. Where it set a
+    limit for locks and one was reached, it has waited long enough.
     """
     for attempt in range(1, attempts + 1):
         try:
             async with engine.begin() as connection:
                 return await work(connection)
         except Exception as error:
-            if attempt == attempts or not is_transient(error):
+            if attempt == attempts or not is_transient(error) or sqlstate(error) == LOCK_NOT_AVAILABLE:
                 raise
         await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1))  # noqa: TID251 - the database's locks live in real time
     raise AssertionError("unreachable: the last attempt returns or raises")

@@ -33,7 +33,7 @@ Piece = Callable[[], Awaitable[Sequence[Call]]]
 Item = TypeVar("Item")
 
 _log = structlog.get_logger(__name__)
-#: So long others wait for those at the gate: what is held up there, by a lock say, holds up nobody else.
+#: So long others wait for those at the gate: what is held up there, by a lock say, does not keep them longer.
 _GATHERS_FOR = timedelta(milliseconds=200)
 #: So many transactions at the gate of a channel have a connection each: others need some too.
 _GATES = 3

@@ -3,6 +3,7 @@ the database."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -73,6 +74,7 @@ class BreakerBoard:
         self._breakers, self._paces = Breakers(), Paces(paces, random)
         self._known = set(keys)
         self._of_addresses, self._rooms = of_addresses, rooms
+        self._calls: Counter[BreakerKey] = Counter()
         self._swept_at = clock.now()
         self._unwritten: dict[BreakerKey, Breaker] = {}
         self._unwritten_pauses: dict[BreakerKey, Pause] = {}
@@ -101,6 +103,7 @@ class BreakerBoard:
         before = self._breakers.of(key, now).state
         self._breakers.admit(key, now)
         self._paces.take(key, now)
+        self._calls[key] += 1
         if self._breakers.of(key, now).state is not before:
             self._note(key, self._breakers.of(key, now))
 
@@ -116,10 +119,12 @@ class BreakerBoard:
         return frozenset(key.provider for key in chain if key not in closed) if closed else frozenset()
 
     def room(self, chain: Sequence[BreakerKey]) -> int | None:
-        """How many messages that provider of a chain had better have in hand which takes them now; None: any number."""
+        """How many messages a chain had better have in hand for the provider that takes them now, beside those that
+        are at others; None: any number."""
         now = self._clock.now()
         taking = next((key for key in chain if self._breakers.of(key, now).state is BreakerState.CLOSED), None)
-        return None if taking is None else self._rooms.get(taking)
+        room = None if taking is None else self._rooms.get(taking)
+        return None if room is None else room + sum(self._calls[key] for key in chain if key != taking)
 
     def refusing(self, provider: str) -> list[str]:
         """The credentials of a provider that would not be called now."""
@@ -130,9 +135,11 @@ class BreakerBoard:
         for key in keys:
             self._breakers.release(key, self._clock.now())
             self._paces.release(key, self._clock.now())
+            self._ended(key)
 
     def record(self, key: BreakerKey, outcome: Outcome, begun: datetime) -> None:
         """Count the outcome of a call begun at `begun`; what others must know waits to be written with the outcomes."""
+        self._ended(key)
         now = self._clock.now()
         changed = self._breakers.record(key, outcome.kind, now, shown(outcome.answer))
         if changed is not None:
@@ -144,6 +151,11 @@ class BreakerBoard:
         elif outcome.kind is OutcomeKind.THROTTLED:
             pause = self._paces.refused(key, begun, now, outcome.not_before)
             self._unwritten_pauses |= {key: pause} if pause else {}
+
+    def _ended(self, key: BreakerKey) -> None:
+        self._calls[key] -= 1
+        if self._calls[key] <= 0:
+            del self._calls[key]
 
     def _note(self, key: BreakerKey, changed: Breaker) -> None:
         self._unwritten[key] = changed

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
 from tocsin_dispatcher.announcing import Announcer, DeliveryChange
 from tocsin_dispatcher.breakers import BreakerKey
 from tocsin_dispatcher.changes import change_of
@@ -32,7 +36,11 @@ from tocsin_dispatcher.values import AlertStanding, Counts, Delivery, GateCase, 
 from tocsin_kit.clock import Clock
 from tocsin_kit.ids import Ids
 from tocsin_kit.telemetry.metrics import Metrics
+from tocsin_kit.transient import LOCK_NOT_AVAILABLE, is_transient, sqlstate
 
+#: Rows that a gate locks are locked by others for milliseconds.
+_SHORT_LOCKS = text("SET LOCAL lock_timeout = '2s'")
+_log = structlog.get_logger(__name__)
 _NEVER_JOINED = frozenset({DeliveryState.SUPPRESSED, DeliveryState.EXPIRED})
 
 
@@ -91,19 +99,44 @@ class Gatekeeper:
         self._candidates = Candidates(way, board, rules)
 
     async def admit(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
-        """Those that may leave now, their attempts written. `standings` are the evaluator's, by firing id."""
+        """Those that may leave now, their attempts written. `standings` are the evaluator's, by firing id.
+
+        Where somebody has locked rows for long (a console, a replica that stands still), the people in question wait
+        for the next claim, and nobody else does.
+        """
+        try:
+            return await self._admit(claims, standings)
+        except DBAPIError as error:
+            if sqlstate(error) != LOCK_NOT_AVAILABLE:
+                raise
+        users = sorted({user_of(one) for one in claims})
+        if len(users) == 1:
+            _log.warning("person_locked", channel=self._way.channel, deliveries=len(claims))
+            return []
+        first = set(users[: len(users) // 2])
+        admitted = [*await self.admit([one for one in claims if user_of(one) in first], standings)]
+        try:
+            admitted += await self.admit([one for one in claims if user_of(one) not in first], standings)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            _log.warning("claims_left_to_their_lease", channel=self._way.channel, error=type(error).__name__)
+        return admitted
+
+    async def _admit(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
         admitted_by: list[BreakerKey] = []
 
         async def work(connection: Connection) -> _Outcome:
             self._board.release(admitted_by)  # a run of this transaction that was rolled back
             admitted_by.clear()
+            await connection.execute(_SHORT_LOCKS)
             return await self._decide(connection, claims, standings, admitted_by)
 
         try:
             outcome = await in_transaction(self._engine, work)
         except _MembersLost as lost:
             self._board.release(admitted_by)
-            return await self.admit([one for one in claims if one.key.id in lost.still_ours], standings)
+            return await self._admit([one for one in claims if one.key.id in lost.still_ours], standings)
         except BaseException:
             self._board.release(admitted_by)
             raise

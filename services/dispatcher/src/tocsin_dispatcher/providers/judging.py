@@ -15,8 +15,8 @@ _log = structlog.get_logger(__name__)
 
 
 def judged(judge: Callable[[Exchange], Outcome], exchange: Exchange, delivery_id: UUID) -> Outcome:
-    """The outcome. A fault of ours in reading an answer is an unknown one, which counts against the provider: or what
-    it has taken would be repeated without a limit."""
+    """The outcome. A fault of ours in reading an answer is an unknown one, which counts against the provider as its
+    silence does: it may have taken the message, and where no answer can be read it is left alone."""
     try:
         return judge(exchange)
     except Exception as error:
