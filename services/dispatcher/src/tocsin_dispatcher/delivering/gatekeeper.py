@@ -9,8 +9,6 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from tocsin_dispatcher.announcing import Announcer, DeliveryChange
 from tocsin_dispatcher.breakers import BreakerKey
@@ -32,14 +30,13 @@ from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.store.digests import insert_digests, lock_claimed, take_out
 from tocsin_dispatcher.store.fates import lock_before_ending, release_members
 from tocsin_dispatcher.store.history import note_rechecked
+from tocsin_dispatcher.store.locks import limit_locks
 from tocsin_dispatcher.values import AlertStanding, Counts, Delivery, GateCase, GateVerdict, Proceed, Recipient
 from tocsin_kit.clock import Clock
 from tocsin_kit.ids import Ids
 from tocsin_kit.telemetry.metrics import Metrics
 from tocsin_kit.transient import LOCK_NOT_AVAILABLE, is_transient, sqlstate
 
-#: Rows that a gate locks are locked by others for milliseconds.
-_SHORT_LOCKS = text("SET LOCAL lock_timeout = '2s'")
 _log = structlog.get_logger(__name__)
 _NEVER_JOINED = frozenset({DeliveryState.SUPPRESSED, DeliveryState.EXPIRED})
 
@@ -106,7 +103,7 @@ class Gatekeeper:
         """
         try:
             return await self._admit(claims, standings)
-        except DBAPIError as error:
+        except Exception as error:
             if sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
         users = sorted({user_of(one) for one in claims})
@@ -129,7 +126,7 @@ class Gatekeeper:
         async def work(connection: Connection) -> _Outcome:
             self._board.release(admitted_by)  # a run of this transaction that was rolled back
             admitted_by.clear()
-            await connection.execute(_SHORT_LOCKS)
+            await limit_locks(connection)
             return await self._decide(connection, claims, standings, admitted_by)
 
         try:
