@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,6 +16,8 @@ from tocsin_dispatcher.values import AlertStanding, Channel, WorkClass
 from .bench import Bench, ScriptedWay
 from .conftest import MakeBench
 from .test_digests import MORNING, held, sleeper
+
+Admit = Callable[[Sequence[Claimed], Mapping[UUID, AlertStanding]], Awaitable[Sequence[Admitted]]]
 
 
 def counted(bench: Bench) -> Counter[str]:
@@ -159,38 +161,45 @@ async def test_a_person_whose_rows_are_locked_keeps_nobody_else_s_message_back(b
     assert await bench.states() == {"sent": 2 * len(users)}
 
 
+class ClosedGate:
+    """Holds up whoever comes until they may pass, and keeps how many came each time."""
+
+    def __init__(self, admit: Admit) -> None:
+        self._admit = admit
+        self.sizes: list[int] = []
+        self.came, self.may_pass = asyncio.Semaphore(0), asyncio.Event()
+
+    async def admit(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
+        self.sizes.append(len(claims))
+        self.came.release()
+        await self.may_pass.wait()
+        return await self._admit(claims, standings)
+
+
 async def test_who_is_held_up_at_the_gate_takes_three_connections_and_no_more(
     benches: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = await benches()
     await bench.profile()
-    may_pass, came, sizes = asyncio.Event(), asyncio.Semaphore(0), list[int]()
-    admit = bench.gatekeeper.admit
-
-    async def held_up(claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
-        sizes.append(len(claims))
-        came.release()
-        await may_pass.wait()
-        return await admit(claims, standings)
-
-    monkeypatch.setattr(bench.gatekeeper, "admit", held_up)
+    gate = ClosedGate(bench.gatekeeper.admit)
+    monkeypatch.setattr(bench.gatekeeper, "admit", gate.admit)
     working = asyncio.create_task(bench.lane.run(bench.stopping))
     async with asyncio.timeout(20):
         for _ in range(3):
             await bench.intake.take_in([bench.firing()])
-            await came.acquire()
+            await gate.came.acquire()
             bench.clock.move_to(bench.clock.now() + timedelta(milliseconds=200))
         for _ in range(3):
             await bench.intake.take_in([bench.firing()])
         for _ in range(20):
             await bench.rows("SELECT 1 AS the_lane_has_a_turn")
-        assert sizes == [1, 1, 1]
-        may_pass.set()
+        assert gate.sizes == [1, 1, 1]
+        gate.may_pass.set()
         for _ in range(6):
             await bench.way.begun.acquire()
     bench.stopping.set()
     await working
-    assert sizes == [1, 1, 1, 3]
+    assert gate.sizes == [1, 1, 1, 3]
 
 
 async def test_what_comes_while_some_are_at_the_gate_goes_through_it_together(
@@ -198,25 +207,17 @@ async def test_what_comes_while_some_are_at_the_gate_goes_through_it_together(
 ) -> None:
     bench = await benches()
     await bench.profile()
-    at_the_gate, may_pass, sizes = asyncio.Event(), asyncio.Event(), list[int]()
-    admit = bench.gatekeeper.admit
-
-    async def slowly(claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
-        sizes.append(len(claims))
-        at_the_gate.set()
-        await may_pass.wait()
-        return await admit(claims, standings)
-
-    monkeypatch.setattr(bench.gatekeeper, "admit", slowly)
+    gate = ClosedGate(bench.gatekeeper.admit)
+    monkeypatch.setattr(bench.gatekeeper, "admit", gate.admit)
     working = asyncio.create_task(bench.lane.run(bench.stopping))
     async with asyncio.timeout(20):
         await bench.intake.take_in([bench.firing()])
-        await at_the_gate.wait()
+        await gate.came.acquire()
         for _ in range(3):
             await bench.intake.take_in([bench.firing()])
-        may_pass.set()
+        gate.may_pass.set()
         for _ in range(4):
             await bench.way.begun.acquire()
     bench.stopping.set()
     await working
-    assert sizes == [1, 3]
+    assert gate.sizes == [1, 3]

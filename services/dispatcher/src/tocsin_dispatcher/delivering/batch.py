@@ -163,8 +163,8 @@ class Batches:
         self._recorder.add(Result(delivery, outcome, ended, sent.size))
 
     def _broke(self, admitted: Admitted, error: Exception) -> None:
-        """No call was made for a message that breaks what comes before it: that is nobody's fault but ours, and the
-        others leave."""
+        """What a message breaks before its call is a fault of ours: it counts against no provider, and the others
+        leave. That it did not leave is likely and not known: its next attempt is marked."""
         delivery = admitted.claimed.delivery
         _log.error("message_broke_its_call", delivery_id=str(delivery.id), channel=delivery.channel, exc_info=error)
         self._board.release([admitted.provider])

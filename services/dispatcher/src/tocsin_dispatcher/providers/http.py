@@ -14,6 +14,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import aiohttp
+import structlog
 from opentelemetry.trace import Span, Tracer
 
 from tocsin_dispatcher.providers.address_guard import AddressGuard, AddressRefused, LocalAddresses
@@ -23,6 +24,7 @@ from tocsin_kit.telemetry import names
 from tocsin_kit.telemetry.propagation import context_of
 from tocsin_kit.telemetry.spans import answered, client_span
 
+_log = structlog.get_logger(__name__)
 _LARGEST_ANSWER = 64 * 1024
 _LARGEST_ANSWER_OF_STRANGERS = 4 * 1024
 _RESOLVING_AT_ONCE = 64
@@ -147,12 +149,13 @@ class HttpClient:
             ):
                 body = await _beginning(response, self._largest_answer)
                 return Answer(response.status, {key.lower(): value for key, value in response.headers.items()}, body)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            return NoAnswer(type(error).__name__) if written.yes else _not_written(error)
         except Exception as error:
-            if written.yes:
-                return NoAnswer(type(error).__name__)
-            if isinstance(error, TimeoutError | aiohttp.ClientError | OSError):
-                return _not_written(error)
-            raise
+            if not written.yes:
+                raise
+            _log.exception("answer_not_read")  # a fault of ours; the message may have been taken all the same
+            return NoAnswer(type(error).__name__)
 
 
 def _not_written(error: Exception) -> NotWritten:
