@@ -7,8 +7,9 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event
 
+from tocsin_dispatcher.delivering.batch import Piece
 from tocsin_dispatcher.delivering.gatekeeper import Admitted
 from tocsin_dispatcher.store.claims import Claimed
 from tocsin_dispatcher.values import AlertStanding, Channel, WorkClass
@@ -112,53 +113,24 @@ async def test_a_provider_that_takes_few_at_once_has_few_waiting_for_it_and_the_
     await working
 
 
-async def test_who_is_held_up_at_the_gate_keeps_no_urgent_message_back(benches: MakeBench) -> None:
-    """Another replica, or somebody at a console, has locked a person's counters and hangs."""
+async def test_what_is_claimed_and_not_begun_when_it_is_told_to_stop_is_another_s_at_once(
+    benches: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = await benches()
-    await bench.profile(user_id=1)
-    await bench.profile(user_id=2)
-    await bench.intake.take_in([bench.firing(user_id=1)])
-    async with bench.working():
-        pass
-    bench.stopping.clear()
-    async with asyncio.timeout(20), bench.engine.connect() as hanging:
-        await hanging.execute(text("SELECT FROM counters WHERE user_id = 1 FOR UPDATE"))
-        working = asyncio.create_task(bench.lane.run(bench.stopping))
-        await bench.intake.take_in([bench.firing(user_id=1, work_class=WorkClass.PERIODIC)])
-        while not await bench.rows("SELECT pid FROM pg_locks WHERE NOT granted"):
-            pass
-        bench.clock.move_to(bench.clock.now() + timedelta(milliseconds=200))
-        await bench.intake.take_in([bench.firing(user_id=2, critical=True)])
-        while len(bench.way.brought) < 2:
-            await bench.way.begun.acquire()
-        assert [one.user_id for one in bench.way.brought] == [1, 2]
-        await bench.quiet()
-        await hanging.rollback()
-        await bench.step()
-        assert [one.user_id for one in bench.way.brought] == [1, 2, 1], "when its claim had lapsed"
-    bench.stopping.set()
-    await working
+    await bench.profile()
+    await bench.intake.take_in([bench.firing(), bench.firing()])
+    split = bench.batches.split
 
+    def told_to_stop(claims: Sequence[Claimed]) -> list[tuple[Piece, Sequence[Claimed]]]:
+        bench.stopping.set()
+        return split(claims)
 
-async def test_a_person_whose_rows_are_locked_keeps_nobody_else_s_message_back(benches: MakeBench) -> None:
-    bench = await benches()
-    users = range(1, 8)
-    for user_id in users:
-        await bench.profile(user_id=user_id)
-    await bench.intake.take_in([bench.firing(user_id=user_id) for user_id in users])
-    async with bench.working():
-        pass
-    bench.stopping.clear()
-    await bench.intake.take_in([bench.firing(user_id=user_id) for user_id in users])
-    async with asyncio.timeout(60), bench.engine.connect() as hanging:
-        await hanging.execute(text("SELECT FROM counters WHERE user_id = 3 FOR UPDATE"))
-        async with bench.working():
-            sent = [one.user_id for one in bench.way.brought[len(users) :]]
-            assert sorted(sent) == [1, 2, 4, 5, 6, 7]
-            await hanging.rollback()
-            await bench.step()
-            assert bench.way.brought[-1].user_id == 3
-    assert await bench.states() == {"sent": 2 * len(users)}
+    monkeypatch.setattr(bench.batches, "split", told_to_stop)
+    async with asyncio.timeout(20):
+        await bench.lane.run(bench.stopping)
+    assert not bench.way.calls
+    waiting = await bench.rows("SELECT status, leased_until, due_at FROM deliveries WHERE channel = 'email'")
+    assert [tuple(row) for row in waiting] == 2 * [("pending", None, bench.clock.now())]
 
 
 class ClosedGate:

@@ -38,6 +38,7 @@ _GATHERS_FOR = timedelta(milliseconds=200)
 #: So many transactions at the gate of a channel have a connection each: others need some too.
 _GATES = 3
 _LOST = Outcome(OutcomeKind.UNKNOWN, answer="the worker was lost during the call")
+_TOO_LATE = Outcome(OutcomeKind.UNKNOWN, answer="the worker stood still until its claim had lapsed")
 
 
 class Batches:
@@ -134,6 +135,11 @@ class Batches:
     async def _send(self, admitted: Admitted) -> None:
         claimed, now = admitted.claimed, self._clock.now()
         delivery = claimed.delivery
+        if now >= claimed.leased_until:
+            # Another worker may have it by now, and takes this attempt for lost: it is not made after the next one.
+            self._board.release([admitted.provider])
+            self._recorder.add(Result(delivery, _TOO_LATE, now))
+            return
         attempt = Attempt(
             partner_id=delivery.partner_id,
             delivery_id=delivery.id,

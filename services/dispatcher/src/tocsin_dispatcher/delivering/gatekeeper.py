@@ -30,15 +30,16 @@ from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.store.digests import insert_digests, lock_claimed, take_out
 from tocsin_dispatcher.store.fates import lock_before_ending, release_members
 from tocsin_dispatcher.store.history import note_rechecked
-from tocsin_dispatcher.store.locks import limit_locks
+from tocsin_dispatcher.store.locks import LOCKED_FOR, is_locked, locked_deliveries, locked_people, past_locks
 from tocsin_dispatcher.values import AlertStanding, Counts, Delivery, GateCase, GateVerdict, Proceed, Recipient
 from tocsin_kit.clock import Clock
 from tocsin_kit.ids import Ids
 from tocsin_kit.telemetry.metrics import Metrics
-from tocsin_kit.transient import LOCK_NOT_AVAILABLE, is_transient, sqlstate
 
 _log = structlog.get_logger(__name__)
 _NEVER_JOINED = frozenset({DeliveryState.SUPPRESSED, DeliveryState.EXPIRED})
+#: So many deliveries are named in the log.
+_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,39 +99,31 @@ class Gatekeeper:
     async def admit(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
         """Those that may leave now, their attempts written. `standings` are the evaluator's, by firing id.
 
-        Where somebody has locked rows for long (a console, a replica that stands still), the people in question wait
-        for the next claim, and nobody else does.
+        Where somebody has locked rows for long (a console, a replica that stands still), those in question are tried
+        again after `LOCKED_FOR`, and the others leave: all in one transaction, so that no attempt waits for another's.
         """
         try:
             return await self._admit(claims, standings)
         except Exception as error:
-            if sqlstate(error) != LOCK_NOT_AVAILABLE:
+            if not is_locked(error):
                 raise
-        users = sorted({user_of(one) for one in claims})
-        if len(users) == 1:
-            _log.warning("person_locked", channel=self._way.channel, deliveries=len(claims))
-            return []
-        first = set(users[: len(users) // 2])
-        admitted = [*await self.admit([one for one in claims if user_of(one) in first], standings)]
-        try:
-            admitted += await self.admit([one for one in claims if user_of(one) not in first], standings)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            _log.warning("claims_left_to_their_lease", channel=self._way.channel, error=type(error).__name__)
-        return admitted
+        # Something that belongs to nobody, such as a provider's breaker.
+        self._say_locked("gate_locked", claims)
+        later = self._clock.now() + LOCKED_FOR
+        await in_transaction(self._engine, lambda connection: give_back(connection, claims, later))
+        return []
 
     async def _admit(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
         admitted_by: list[BreakerKey] = []
 
-        async def work(connection: Connection) -> _Outcome:
+        async def work(connection: Connection, leaving_out: bool) -> _Outcome:
             self._board.release(admitted_by)  # a run of this transaction that was rolled back
             admitted_by.clear()
-            await limit_locks(connection)
-            return await self._decide(connection, claims, standings, admitted_by)
+            free = await self._without_locked(connection, claims) if leaving_out else claims
+            return await self._decide(connection, free, standings, admitted_by)
 
         try:
-            outcome = await in_transaction(self._engine, work)
+            outcome = await past_locks(self._engine, work)
         except _MembersLost as lost:
             self._board.release(admitted_by)
             return await self._admit([one for one in claims if one.key.id in lost.still_ours], standings)
@@ -141,6 +134,24 @@ class Gatekeeper:
         self._announcer.wrote(outcome.changes)
         self._measure(outcome.admitted)
         return outcome.admitted
+
+    async def _without_locked(self, connection: Connection, claims: Sequence[Claimed]) -> Sequence[Claimed]:
+        """The claims that wait for nobody's lock; the others are given back."""
+        people = await locked_people(connection, [user_of(one) for one in claims], self._way.channel)
+        keys = [one.key for claimed in claims for one in (claimed, *claimed.members)]
+        deliveries = await locked_deliveries(connection, keys)
+        free, locked = list[Claimed](), list[Claimed]()
+        for claimed in claims:
+            touched = user_of(claimed) in people or any(one.key in deliveries for one in (claimed, *claimed.members))
+            (locked if touched else free).append(claimed)
+        if locked:
+            self._say_locked("locked_by_others", locked)
+            await give_back(connection, locked, self._clock.now() + LOCKED_FOR)
+        return free
+
+    def _say_locked(self, event: str, claims: Sequence[Claimed]) -> None:
+        named = [str(one.delivery.id) for one in claims[:_NAMED]]
+        _log.warning(event, channel=self._way.channel, deliveries=len(claims), delivery_ids=named)
 
     async def _decide(
         self,

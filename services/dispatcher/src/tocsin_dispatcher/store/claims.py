@@ -177,16 +177,23 @@ _NEXT_DUE_SHARED = statement(_next_due_sql(f" AND ({_FULL}) IS NOT TRUE"), _CLAS
 
 _GIVEN_BACK = RowSet("x", partner_id=BIG, id=UUID_, leased_until=INSTANT)
 
-# Primary key. Only what still stands under this very claim, and was not begun.
+# Primary key. Only what still stands under this very claim, and was not begun. What somebody has locked is left to its
+# lease.
 _GIVE_BACK = statement(
     f"""
-UPDATE deliveries d SET leased_until = NULL, due_at = :now
-  FROM {_GIVEN_BACK}
- WHERE d.partner_id = x.partner_id AND d.id = x.id AND d.leased_until = x.leased_until
-   AND (d.status IN ('pending', 'retrying', 'unknown')) IS TRUE
+WITH ours AS (
+  SELECT d.partner_id, d.id
+    FROM {_GIVEN_BACK}
+    JOIN deliveries d ON d.partner_id = x.partner_id AND d.id = x.id
+   WHERE d.leased_until = x.leased_until AND (d.status IN ('pending', 'retrying', 'unknown')) IS TRUE
+     FOR NO KEY UPDATE OF d SKIP LOCKED
+)
+UPDATE deliveries d SET leased_until = NULL, due_at = :due_at
+  FROM ours o
+ WHERE d.partner_id = o.partner_id AND d.id = o.id
 """,  # noqa: S608 - constants of our own
     _GIVEN_BACK,
-    now=INSTANT,
+    due_at=INSTANT,
 )
 
 
@@ -253,8 +260,8 @@ async def due_by_class(
     return {WorkClass(lane): due_at for lane, due_at in rows if due_at is not None}
 
 
-async def give_back(connection: Connection, claims: Sequence[Claimed], now: datetime) -> None:
-    """Let others have what was claimed and not begun."""
+async def give_back(connection: Connection, claims: Sequence[Claimed], due_at: datetime) -> None:
+    """Let others have what was claimed and not begun, from `due_at` on."""
     rows = sorted((*claimed.key, claimed.leased_until) for claimed in claims)
     if rows:
-        await connection.execute(_GIVE_BACK, {**_GIVEN_BACK.filled(rows), "now": now})
+        await connection.execute(_GIVE_BACK, {**_GIVEN_BACK.filled(rows), "due_at": due_at})

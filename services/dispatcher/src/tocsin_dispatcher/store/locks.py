@@ -1,13 +1,115 @@
-"""How long a transaction waits for others' locks."""
+"""Rows that somebody else has locked for long (a console, a replica that stands still): others do not wait for them."""
 
 from __future__ import annotations
 
-from tocsin_dispatcher.store.database import Connection
-from tocsin_dispatcher.store.statement import statement
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import TypeVar
+
+from tocsin_dispatcher.keys import DeliveryKey, UserKey
+from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
+from tocsin_dispatcher.store.statement import BIG, TEXT, UUID_, RowSet, statement
+from tocsin_dispatcher.values import Channel
+from tocsin_kit.transient import LOCK_NOT_AVAILABLE, sqlstate
+
+Answer = TypeVar("Answer")
+
+#: When what is locked is tried again. Each try costs those that come with it the two seconds below.
+LOCKED_FOR = timedelta(seconds=5)
 
 _LIMIT = statement("SET LOCAL lock_timeout = '2s'")
 
+_DELIVERIES = RowSet("k", partner_id=BIG, id=UUID_)
+_PEOPLE = RowSet("k", partner_id=BIG, user_id=BIG)
 
-async def limit_locks(connection: Connection) -> None:
-    """Wait no longer than two seconds for a lock in this transaction: workers hold theirs for milliseconds."""
-    await connection.execute(_LIMIT)
+# Primary key. What could be locked stays locked: it is free until the transaction ends.
+_LOCKED_DELIVERIES = statement(
+    f"""
+WITH free AS (
+  SELECT d.partner_id, d.id
+    FROM {_DELIVERIES}
+    JOIN deliveries d ON d.partner_id = k.partner_id AND d.id = k.id
+     FOR NO KEY UPDATE OF d SKIP LOCKED
+)
+SELECT k.partner_id, k.id
+  FROM {_DELIVERIES}
+ WHERE NOT EXISTS (SELECT FROM free f WHERE f.partner_id = k.partner_id AND f.id = k.id)
+""",  # noqa: S608 - the row set is of our own making
+    _DELIVERIES,
+)
+
+# Primary key, likewise. Who has no row has nothing that could be locked.
+_LOCKED_INBOXES = statement(
+    f"""
+WITH free AS (
+  SELECT u.partner_id, u.user_id
+    FROM {_PEOPLE}
+    JOIN unread u ON u.partner_id = k.partner_id AND u.user_id = k.user_id
+     FOR NO KEY UPDATE OF u SKIP LOCKED
+)
+SELECT k.partner_id, k.user_id
+  FROM {_PEOPLE}
+  JOIN unread u ON u.partner_id = k.partner_id AND u.user_id = k.user_id
+ WHERE NOT EXISTS (SELECT FROM free f WHERE f.partner_id = k.partner_id AND f.user_id = k.user_id)
+""",  # noqa: S608 - the row set is of our own making
+    _PEOPLE,
+)
+
+_LOCKED_COUNTERS = statement(
+    f"""
+WITH free AS (
+  SELECT c.partner_id, c.user_id
+    FROM {_PEOPLE}
+    JOIN counters c ON c.partner_id = k.partner_id AND c.user_id = k.user_id AND c.channel = :channel
+     FOR NO KEY UPDATE OF c SKIP LOCKED
+)
+SELECT k.partner_id, k.user_id
+  FROM {_PEOPLE}
+  JOIN counters c ON c.partner_id = k.partner_id AND c.user_id = k.user_id AND c.channel = :channel
+ WHERE NOT EXISTS (SELECT FROM free f WHERE f.partner_id = k.partner_id AND f.user_id = k.user_id)
+""",  # noqa: S608 - the row set is of our own making
+    _PEOPLE,
+    channel=TEXT,
+)
+
+
+async def past_locks(engine: Engine, work: Callable[[Connection, bool], Awaitable[Answer]]) -> Answer:
+    """Run `work` in a transaction that waits two seconds at most for any lock: workers hold theirs for milliseconds.
+
+    Where one was not to be had, it is run once more, and is told to leave out what others have locked. Raises the
+    driver's error (SQLSTATE 55P03) where even then something was locked that it could not leave out.
+    """
+
+    async def limited(connection: Connection, leaving_out: bool) -> Answer:
+        await connection.execute(_LIMIT)
+        return await work(connection, leaving_out)
+
+    try:
+        return await in_transaction(engine, lambda connection: limited(connection, False))
+    except Exception as error:
+        if not is_locked(error):
+            raise
+    return await in_transaction(engine, lambda connection: limited(connection, True))
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether a lock was not to be had within its limit."""
+    return sqlstate(error) == LOCK_NOT_AVAILABLE
+
+
+async def locked_deliveries(connection: Connection, keys: Iterable[DeliveryKey]) -> frozenset[DeliveryKey]:
+    """Those of these deliveries that somebody else has locked; the others are this transaction's now."""
+    rows = await connection.execute(_LOCKED_DELIVERIES, _DELIVERIES.filled(sorted(set(keys))))
+    return frozenset(DeliveryKey(row.partner_id, row.id) for row in rows)
+
+
+async def locked_people(
+    connection: Connection, users: Iterable[UserKey], channel: Channel | None = None
+) -> frozenset[UserKey]:
+    """Those of these people whose inbox, or whose counters of the channel, somebody else has locked; the others' are
+    this transaction's now."""
+    people = _PEOPLE.filled(sorted(set(users)))
+    locked = [*await connection.execute(_LOCKED_INBOXES, people)]
+    if channel is not None:
+        locked += await connection.execute(_LOCKED_COUNTERS, {**people, "channel": channel})
+    return frozenset(UserKey(row.partner_id, row.user_id) for row in locked)
