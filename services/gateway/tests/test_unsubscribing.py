@@ -65,6 +65,16 @@ async def test_looking_at_the_page_changes_nothing_and_offers_this_kind_and_all(
         assert await stored(gateway) == []
 
 
+async def test_a_digest_s_page_offers_to_stop_alerts_or_all(start: Start) -> None:
+    of_alerts = TOKENS.made("1:42:alerts:email")
+    async with start(TOCSIN_UNSUBSCRIBE_KEY=KEY) as gateway:
+        _, page, _ = await asked(gateway, "GET", of_alerts)
+        assert "Stop e-mails about your alerts" in page
+        assert f'action="{OF_ALL}"' in page
+        status, page, _ = await asked(gateway, "POST", of_alerts, ONE_CLICK)
+        assert (status, "no more e-mails about your alerts" in page) == (200, True), page
+
+
 async def test_a_link_that_nobody_made_is_refused(start: Start) -> None:
     """One of another purpose or with another key among them."""
     strange = [

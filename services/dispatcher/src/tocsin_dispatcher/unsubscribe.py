@@ -4,17 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tocsin_dispatcher.keys import UserKey
-from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch, TemplateKind
+from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch, ManyKinds, TemplateKind
 from tocsin_kit.signed_tokens import SignedTokens
 
 _PURPOSE = "tocsin unsubscribe"
-_ALL_KINDS = "all"
-_KINDS = {kind.value: kind for kind in AlertKind}
+_KINDS: Mapping[str, AlertKind | ManyKinds] = {kind.value: kind for kind in (*AlertKind, *ManyKinds)}
 
 
 def kind_switch(user: UserKey, told: TemplateKind, channel: Channel) -> KindSwitch:
-    """What the link in a message switches off: its kind of alert; of what is no alert's, every kind."""
-    return KindSwitch(user.partner_id, user.user_id, _KINDS.get(told.value), channel)
+    """What the link in a message switches off: its kind of alert, of a digest every kind of alert, of what is no
+    alert's whatever comes."""
+    other = ManyKinds.ALERTS if told is TemplateKind.DIGEST else ManyKinds.ALL
+    return KindSwitch(user.partner_id, user.user_id, _KINDS.get(told.value, other), channel)
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ class UnsubscribeLinks:
 
     def token(self, switch: KindSwitch) -> str:
         """The signed token, URL-safe."""
-        kind = switch.kind or _ALL_KINDS
-        return self._tokens().made(f"{switch.partner_id}:{switch.user_id}:{kind}:{switch.channel}")
+        return self._tokens().made(f"{switch.partner_id}:{switch.user_id}:{switch.kind}:{switch.channel}")
 
     def read(self, token: str) -> KindSwitch | None:
         """What the token switches off; None when it is not one of ours."""
@@ -41,8 +41,7 @@ class UnsubscribeLinks:
         if claims is None:
             return None
         partner_id, user_id, kind, channel = claims.split(":")
-        named = None if kind == _ALL_KINDS else AlertKind(kind)
-        return KindSwitch(int(partner_id), int(user_id), named, Channel(channel))
+        return KindSwitch(int(partner_id), int(user_id), _KINDS[kind], Channel(channel))
 
     def _tokens(self) -> SignedTokens:
         return SignedTokens(self.keys, _PURPOSE)

@@ -20,7 +20,7 @@ from tocsin_dispatcher.store.recipients import Defaults, recipients
 from tocsin_dispatcher.store.suppression_list import add_suppression
 from tocsin_dispatcher.store.suppressions import AddressKey, Said, heed, suppressed
 from tocsin_dispatcher.unsubscribe import UnsubscribeLinks
-from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch
+from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch, ManyKinds
 
 from .bench import ADDRESS_KEY, Bench, ScriptedWay
 from .conftest import MakeBench
@@ -42,7 +42,7 @@ def event(bench: Bench, name: str, seconds: int = 0, **more: object) -> Arrived:
     return Arrived(callback, None)
 
 
-def clicked(bench: Bench, kind: AlertKind | None, user_id: int = 1) -> Arrived:
+def clicked(bench: Bench, kind: AlertKind | ManyKinds, user_id: int = 1) -> Arrived:
     links = UnsubscribeLinks({"1": b"a key"}, "https://tocsin.example")
     url = f"/u/{links.token(KindSwitch(1, user_id, kind, Channel.EMAIL))}"
     return Arrived(Callback(str(bench.ids.uuid7()), "unsubscribe", bench.clock.now(), url, b""), None)
@@ -136,7 +136,7 @@ async def test_joining_a_group_again_takes_back_leaving_it_but_no_other_unsubscr
     await bench.callbacks.take_in([event(bench, "group_resubscribe", 2)])
     assert await bench.rows(STANDS) == []
     bench.clock.move_to(bench.clock.now() + timedelta(seconds=10))
-    await bench.callbacks.take_in([clicked(bench, None)])
+    await bench.callbacks.take_in([clicked(bench, ManyKinds.ALL)])
     await bench.callbacks.take_in([event(bench, "group_resubscribe", 20)])
     assert [tuple(row) for row in await bench.rows(STANDS)] == [("unsubscribed", "unsubscribe one-click")]
 
@@ -153,7 +153,7 @@ async def test_who_left_a_group_and_clicked_the_link_is_not_brought_back_by_the_
     bench = await benches()
     await bench.profile()
     at = bench.clock.now()
-    click, left = clicked(bench, None), event(bench, "group_unsubscribe", 1)
+    click, left = clicked(bench, ManyKinds.ALL), event(bench, "group_unsubscribe", 1)
     click = replace(
         click, callback=replace(click.callback, received_at=at + timedelta(seconds=0 if clicks_first else 2))
     )
@@ -170,7 +170,7 @@ async def test_a_click_and_the_group_s_return_in_one_batch_leave_the_click(bench
     """The return is later, and takes back nothing that the click said."""
     bench = await benches()
     await bench.profile()
-    assert await bench.callbacks.take_in([clicked(bench, None), event(bench, "group_resubscribe", 5)]) == []
+    assert await bench.callbacks.take_in([clicked(bench, ManyKinds.ALL), event(bench, "group_resubscribe", 5)]) == []
     assert [tuple(row) for row in await bench.rows(STANDS)] == [("unsubscribed", "unsubscribe one-click")]
 
 
@@ -197,15 +197,25 @@ async def test_a_click_stops_its_kind_and_one_for_all_the_address(benches: MakeB
     chosen = "SELECT overrides FROM preferences WHERE user_id = :user"
     assert [row.overrides for row in await bench.rows(chosen, user=1)] == [[["goal", "email", False]]]
     assert await bench.rows(STANDS) == []
-    await bench.callbacks.take_in([clicked(bench, None)])
+    await bench.callbacks.take_in([clicked(bench, ManyKinds.ALL)])
     key = AddressKey(1, Channel.EMAIL, address_hash(ADDRESS_KEY, 1, Channel.EMAIL, EMAIL))
     async with bench.engine.connect() as connection:
         found = await suppressed(connection, [key])
     assert found[key].cause is SuppressionCause.UNSUBSCRIBED
-    await bench.callbacks.take_in([clicked(bench, None, user_id=2)])
+    await bench.callbacks.take_in([clicked(bench, ManyKinds.ALL, user_id=2)])
     (row,) = await bench.rows(chosen, user=2)
     assert sorted(kind for kind, _, _ in row.overrides) == sorted(AlertKind)
     assert len(await bench.rows(STANDS)) == 1
+
+
+async def test_a_digest_s_click_stops_alerts_and_not_the_address(benches: MakeBench) -> None:
+    """The user switches them on again without the bank's help, and codes arrive."""
+    bench = await benches()
+    await bench.profile()
+    await bench.callbacks.take_in([clicked(bench, ManyKinds.ALERTS)])
+    (row,) = await bench.rows("SELECT overrides FROM preferences WHERE user_id = 1")
+    assert sorted(row.overrides) == sorted([kind, "email", False] for kind in AlertKind)
+    assert await bench.rows(STANDS) == []
 
 
 async def test_a_click_while_the_person_saves_their_first_preferences_is_not_lost(benches: MakeBench) -> None:

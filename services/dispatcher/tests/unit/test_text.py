@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin_dispatcher.addresses import address_hash
+from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.text import fitted, is_gsm7, plain, segments
-from tocsin_dispatcher.unsubscribe import UnsubscribeLinks
-from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch
+from tocsin_dispatcher.unsubscribe import UnsubscribeLinks, kind_switch
+from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch, ManyKinds, TemplateKind
 
 LINKS = UnsubscribeLinks({"1": b"old", "2": b"new"}, "https://bank.example")
 SWITCH = KindSwitch(1, 42, AlertKind.GOAL, Channel.EMAIL)
@@ -73,11 +74,18 @@ def test_an_address_is_the_same_in_any_case_and_another_for_another_partner() ->
     assert one != address_hash(b"other", 1, Channel.EMAIL, "ann@example.com")
 
 
-@pytest.mark.parametrize("kind", [AlertKind.GOAL, None])
-def test_a_link_says_what_it_switches_off(kind: AlertKind | None) -> None:
+@pytest.mark.parametrize("kind", [AlertKind.GOAL, *ManyKinds])
+def test_a_link_says_what_it_switches_off(kind: AlertKind | ManyKinds) -> None:
     switch = KindSwitch(1, 42, kind, Channel.EMAIL)
     assert LINKS.read(LINKS.token(switch)) == switch
     assert LINKS.url(switch).startswith("https://bank.example/u/")
+
+
+def test_a_digest_s_link_stops_alerts_and_a_code_s_whatever_comes() -> None:
+    user = UserKey(1, 42)
+    assert kind_switch(user, TemplateKind.GOAL, Channel.EMAIL).kind is AlertKind.GOAL
+    assert kind_switch(user, TemplateKind.DIGEST, Channel.EMAIL).kind is ManyKinds.ALERTS
+    assert kind_switch(user, TemplateKind.VERIFICATION, Channel.EMAIL).kind is ManyKinds.ALL
 
 
 def test_links_of_an_older_key_still_work() -> None:

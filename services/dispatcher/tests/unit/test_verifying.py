@@ -26,6 +26,7 @@ from tocsin_dispatcher.values import (
     Expire,
     GateCase,
     KindSwitch,
+    ManyKinds,
     Notification,
     PartnerSettings,
     Preferences,
@@ -188,4 +189,4 @@ def test_the_link_of_a_codes_email_stops_no_kind_of_alert(make_notification: Cal
     email = Email(Renderer("https://app.example", "Bank"), links)
     told = replace(make_notification(), context=Verification("482913", timedelta(minutes=10)))
     switch = links.read(email.stop(told).rpartition("/")[2])
-    assert switch == KindSwitch(1, 1, None, Channel.EMAIL)
+    assert switch == KindSwitch(1, 1, ManyKinds.ALL, Channel.EMAIL)

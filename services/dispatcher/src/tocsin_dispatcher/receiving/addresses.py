@@ -12,7 +12,7 @@ from tocsin_dispatcher.reasons import SuppressionCause
 from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.receipts import emails_of, partners_knowing, switch_off
 from tocsin_dispatcher.store.suppressions import AddressKey, Said, heed
-from tocsin_dispatcher.values import AlertKind, Channel, Delivery, KindSwitch, Receipt
+from tocsin_dispatcher.values import AlertKind, Channel, Delivery, KindSwitch, ManyKinds, Receipt
 
 Found = Sequence[tuple[Receipt, Delivery | None]]
 
@@ -35,18 +35,18 @@ class Addresses:
         await heed(connection, said)
 
     async def _switched(self, connection: Connection, receipts: Sequence[Receipt], now: datetime) -> list[Said]:
-        """Who wants no more of one kind has it switched off; who wants no more e-mail at all has the address on the
-        list, so that nothing the bank thinks necessary goes there either."""
+        """Who wants no more of one kind, or of all alerts, has them switched off; who wants no more e-mail at all has
+        the address on the list, so that nothing the bank thinks necessary goes there either."""
         switches = [(one, one.switch_off) for one in receipts if one.switch_off is not None]
-        emails = await emails_of(connection, [_user(switch) for _, switch in switches if switch.kind is None])
+        emails = await emails_of(connection, [_user(switch) for _, switch in switches if switch.kind is ManyKinds.ALL])
         said = []
         for receipt, switch in switches:
-            email = emails.get(_user(switch)) if switch.channel is Channel.EMAIL else None
-            if email is not None:
+            email = emails.get(_user(switch))
+            if switch.kind is ManyKinds.ALL and switch.channel is Channel.EMAIL and email is not None:
                 key = self._key(switch.partner_id, Channel.EMAIL, email)
                 said.append(Said(key, SuppressionCause.UNSUBSCRIBED, receipt.at, _by(receipt)))
                 continue
-            for kind in [switch.kind] if switch.kind else AlertKind:
+            for kind in [switch.kind] if isinstance(switch.kind, AlertKind) else AlertKind:
                 await switch_off(connection, _user(switch), kind, switch.channel, now)
         return said
 

@@ -65,6 +65,7 @@ from tocsin_dispatcher.values.outcomes import (
 )
 from tocsin_dispatcher.values.receipts import (
     KindSwitch,
+    ManyKinds,
     Receipt,
     ReceiptEffect,
 )
@@ -127,6 +128,7 @@ __all__ = [
     "KindSwitch",
     "Made",
     "MailboxEntry",
+    "ManyKinds",
     "MerchantNameContext",
     "Merge",
     "Notice",

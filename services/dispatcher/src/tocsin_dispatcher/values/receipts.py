@@ -26,13 +26,22 @@ class ReceiptEffect(StrEnum):
     """Recorded, and nothing else."""
 
 
+class ManyKinds(StrEnum):
+    """What the link of a message is about that tells of no one kind of alert."""
+
+    ALERTS = "alerts"
+    """Alerts of every kind, as a digest tells them: the user switches them on again in the preferences."""
+    ALL = "all"
+    """Whatever comes: the address is suppressed, and only the bank takes that back."""
+
+
 @dataclass(frozen=True, slots=True)
 class KindSwitch:
-    """A user switched one kind (None: all) off on one channel, by the link in a message."""
+    """A user switched off what a link is about, on one channel."""
 
     partner_id: int
     user_id: int
-    kind: AlertKind | None
+    kind: AlertKind | ManyKinds
     channel: Channel
 
 

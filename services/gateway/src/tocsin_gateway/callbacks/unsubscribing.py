@@ -32,7 +32,7 @@ _STYLE = """
 body{max-width:32rem;margin:0 auto;padding:2rem 1rem}
 button{font:inherit;width:100%;margin:.5rem 0;padding:.75rem 1rem;border:1px solid #8886;border-radius:.5rem}
 """
-#: How a page calls what an e-mail was about; kinds of the contract, and anything else by its name.
+#: How a page calls what an e-mail was about: kinds of the contract, a digest's, and anything else by its name.
 _KINDS: Mapping[str, str] = {
     "account_threshold": "about balances",
     "goal": "about savings goals",
@@ -40,11 +40,13 @@ _KINDS: Mapping[str, str] = {
     "spending_target": "about budgets",
     "transaction_limit": "about large transactions",
     "upcoming_bill": "about bills",
+    "alerts": "about your alerts",
 }
 
 
 class UnsubscribeTokens:
-    """Reads the links' tokens: claims are bank, user, kind or `all`, and channel, with colons between."""
+    """Reads the links' tokens: claims are bank, user, what it is about, and channel, with colons between. It is about
+    a kind, `alerts` (of every kind) or `all`."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self._tokens = SignedTokens(keys, _PURPOSE)
