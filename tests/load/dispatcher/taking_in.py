@@ -7,16 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from subprocess import Popen
-from uuid import uuid1
 
 from nats.aio.client import Client
 from rich.console import Console
 
+from tests.firings import low_balance
 from tests.load.dispatcher.driving import PATIENCE, a_moment, fill_pending, fill_people, fill_sent, settle, watching
 from tests.load.measures import Budget, Measure
 from tests.load.rig import Rig, rig
-from tocsin.events.v1 import events_pb2
-from tocsin.types.v1 import types_pb2
 
 INTAKE = Budget("intake_per_s", 3_000, True, "firings a second into planned deliveries, each of another user")
 ONE_USER = Budget("intake_one_user_per_s", 3_000, True, "the same, 1,000 of one user")
@@ -76,12 +74,12 @@ async def _take_in(process: "Popen[bytes]", broker: Client, firings: int, users:
     They lie in the stream before: publishing them is not what is measured. They know of a newer profile than the
     dispatcher, so their e-mails are planned and wait: what sending costs is not measured here either.
     """
-    stream = broker.jetstream()
+    stream, now = broker.jetstream(), datetime.now(UTC)  # noqa: TID251 - the bench lives in real time
     with _stopped(process):
         for first in range(0, firings, _AT_ONCE):
             numbers = range(first, min(first + _AT_ONCE, firings))
             await asyncio.gather(
-                *(stream.publish("tocsin.firings.periodic", _firing(number % users + 1)) for number in numbers)
+                *(stream.publish("tocsin.firings.periodic", low_balance(number % users + 1, now)) for number in numbers)
             )
     clock = asyncio.get_running_loop().time
     started = clock()
@@ -99,28 +97,3 @@ def _stopped(process: "Popen[bytes]") -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGCONT)
-
-
-def _firing(user: int) -> bytes:
-    firing = events_pb2.Firing(
-        id=uuid1().bytes,
-        partner_id=1,
-        user_id=user,
-        alert_id=user,
-        alert_type=types_pb2.ALERT_TYPE_ACCOUNT_THRESHOLD,
-        work_class=types_pb2.WORK_CLASS_PERIODIC,
-        occurrence_key=str(user),
-        channels=[types_pb2.CHANNEL_EMAIL],
-        profile_version=2,
-        time_zone="America/Chicago",
-        locale="en-US",
-        alert_name="Balance is low",
-    )
-    context = firing.context.account_threshold
-    context.account_id, context.account, context.currency = user, "Checking", "USD"
-    context.balance, context.threshold = "100.00", "500.00"
-    context.direction = types_pb2.THRESHOLD_DIRECTION_BELOW
-    now = datetime.now(UTC)  # noqa: TID251 - the bench lives in real time
-    context.as_of.FromDatetime(now)
-    firing.fired_at.FromDatetime(now)
-    return firing.SerializeToString()
