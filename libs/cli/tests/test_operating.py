@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -183,7 +184,7 @@ def ledger(gap: int, *, balanced: bool) -> delivery_pb2.GetLedgerResponse:
     total = delivery_pb2.DeliveryTotal(
         channel=types_pb2.CHANNEL_EMAIL, status=delivery_pb2.DELIVERY_STATUS_DELIVERED, count=5
     )
-    return delivery_pb2.GetLedgerResponse(minutes=[minute], deliveries=[total], gap=gap)
+    return delivery_pb2.GetLedgerResponse(minutes=[minute], deliveries=[total], gap=gap, compared_until=at(10))
 
 
 @pytest.mark.parametrize(("gap", "balanced", "status"), [(0, True, 0), (2, False, 1), (0, False, 1)])
@@ -196,6 +197,57 @@ def test_an_audit_fails_when_the_books_do_not_balance(
     assert f"5 firings, {5 - gap} notifications, gap {gap}" in result.stdout
     assert "delivered" in result.stdout
     assert (services.asked[0].since, services.asked[0].until) == (at(9), at(10))
+    assert ("do not balance" in result.stderr) == bool(status)
+
+
+def test_missing_firings_are_named(operator: Run, services: Services) -> None:
+    services.answers["GetLedger"] = answer = ledger(2, balanced=False)
+    answer.missing_firing_ids.append(ID)
+    result = operator("audit")
+    assert "firings without a notification: 2" in result.stderr
+    assert re.search(rf"{ID} +firings without a notification", result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("finding", "words"),
+    [
+        ("unplanned", "notifications without exactly the deliveries that were planned"),
+        ("lost", "deliveries that a worker has kept past its lease"),
+        ("overdue", "deliveries due for more than 5 minutes"),
+        ("orphans", "deliveries merged into one that nobody got, or digests of nothing"),
+    ],
+)
+def test_an_audit_fails_on_whatever_must_not_be_found_and_names_it(
+    operator: Run, services: Services, finding: str, words: str
+) -> None:
+    services.answers["GetLedger"] = answer = ledger(0, balanced=True)
+    assert f"{words}: 0" in operator("audit").stdout
+    found = getattr(answer, finding)
+    found.count = 3
+    found.first.add(partner_id=7, id=ID)
+    result = operator("audit")
+    assert result.exit_code == 1, result.output
+    assert f"{words}: 3" in result.stdout
+    assert re.search(rf"{ID} +7 +{words}", result.stdout)
+    assert f"the books do not balance: {words}: 3\n" in result.stderr, "and nothing else"
+
+
+@pytest.mark.parametrize("until", [None, at(9)], ids=["unsaid", "not after since"])
+def test_an_audit_that_compares_nothing_does_not_say_that_the_books_balance(
+    operator: Run, services: Services, until: Timestamp | None
+) -> None:
+    services.answers["GetLedger"] = delivery_pb2.GetLedgerResponse(compared_until=until)
+    result = operator("audit", "--since", "2025-11-03T09:00Z", "--until", "2025-11-03T10:00Z")
+    assert result.exit_code == 1, result.output
+    assert "nothing was compared" in result.stderr
+    assert "gap" not in result.stdout
+
+
+def test_a_span_in_which_nothing_fired_balances(operator: Run, services: Services) -> None:
+    services.answers["GetLedger"] = delivery_pb2.GetLedgerResponse(compared_until=at(10))
+    result = operator("audit", "--since", "2025-11-03T09:00Z", "--until", "2025-11-03T10:00Z")
+    assert result.exit_code == 0, result.output
+    assert "0 minutes compared until 2025-11-03 10:00:00Z: 0 firings, 0 notifications, gap 0" in result.stdout
 
 
 def test_firings_of_a_span_are_published_again(operator: Run, services: Services) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hmac
+import re
 from datetime import timedelta
 from hashlib import sha1
 from typing import Any
@@ -25,6 +26,7 @@ from tocsin_gateway.store.ledger import CallbackLedger
 from tocsin_kit.messaging.consumer import Consumer
 from tocsin_kit.messaging.jobs import job_consumers
 from tocsin_kit.postgres.outbox import Outbox
+from tocsin_kit.rpc.caller import Scope
 
 from .conftest import TWILIO_TOKEN, Gateway, Start
 
@@ -79,6 +81,10 @@ async def test_a_forged_callback_is_403_and_leaves_nothing(running_gateway: Gate
     async with running_gateway.http.post(running_gateway.url + "/webhooks/sendgrid", data=b"[]") as answer:
         assert answer.status == 403
     assert await rows(running_gateway) == []
+    operator = running_gateway.token(scopes=(Scope.ADMIN,))
+    _, page, _ = await running_gateway.call("GET", "/api/v2/admin/metrics", token=operator)
+    counted = re.findall(rb'tocsin_callbacks_total{outcome="(.+?)",provider="(.+?)",.*} (.+)', page)
+    assert sorted(counted) == [(b"forged", b"sendgrid", b"1.0"), (b"forged", b"twilio-status", b"5.0")]
 
 
 async def test_more_than_two_mebibytes_are_refused(running_gateway: Gateway) -> None:

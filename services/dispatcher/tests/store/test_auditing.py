@@ -1,79 +1,28 @@
 """The audit and retention jobs."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from tocsin_dispatcher.auditing.audit import Audit, spans
 from tocsin_dispatcher.auditing.profiles import ProfileAudit
 from tocsin_dispatcher.auditing.retention import Retention
 from tocsin_dispatcher.breakers import BreakerKey
-from tocsin_dispatcher.store.contact_sums import ProfileSum, contact_sums
-from tocsin_dispatcher.values import Channel, Firing, Outcome, OutcomeKind
+from tocsin_dispatcher.store.contact_sums import ProfileSum
+from tocsin_dispatcher.store.ledger import Books, Found, Named, books
+from tocsin_dispatcher.values import Channel, Outcome, OutcomeKind
 from tocsin_dispatcher.values.minutes import Minute
 from tocsin_kit.messaging.jobs import JobOrder
+from tocsin_kit.rpc.errors import unavailable
 
 from .bench import Bench, ScriptedWay
 from .conftest import MakeBench
+from .evaluators_books import EvaluatorsBooks
 
 ORDER = JobOrder(UUID(int=1), "dispatch.audit", {}, "periodic", 1, datetime(2025, 11, 3, tzinfo=UTC), None)
-
-
-def _signed(bits: int) -> int:
-    return bits - (1 << 64) if bits >> 63 else bits
-
-
-class EvaluatorsBooks:
-    """The evaluator's side, kept by hand: what is republished is taken in again."""
-
-    def __init__(self, bench: Bench, firings: list[Firing]) -> None:
-        self.bench, self.firings, self.republished = bench, firings, 0
-        self.heals = True
-        self.asked: list[tuple[datetime, datetime]] = []
-        self.lost_profiles: list[ProfileSum] = []
-        self.asked_profiles: list[tuple[int, list[int], int | None]] = []
-
-    async def summarise(self, partner_id: int, since: datetime, until: datetime) -> list[Minute]:
-        assert timedelta() < until - since <= timedelta(days=1), "as the evaluator demands"
-        self.asked.append((since, until))
-        minutes: dict[datetime, list[int]] = {}
-        for firing in self.firings:
-            if since <= firing.fired_at < until:
-                minutes.setdefault(firing.fired_at.replace(second=0, microsecond=0), []).append(firing.id.int)
-        books = []
-        for minute, ids in sorted(minutes.items()):
-            both = 0
-            for number in ids:
-                both ^= number
-            books.append(Minute(minute, len(ids), _signed(both >> 64), _signed(both & (1 << 64) - 1)))
-        return books
-
-    async def republish(self, since: datetime, until: datetime) -> int:
-        again = [firing for firing in self.firings if since <= firing.fired_at < until]
-        if not self.heals:
-            return 0
-        await self.bench.intake.take_in(again)
-        self.republished += len(again)
-        return len(again)
-
-    async def profile_sums(self, partner_id: int) -> list[ProfileSum]:
-        async with self.bench.engine.connect() as connection:
-            ours = await contact_sums(connection, partner_id or None)
-        lost = [each for each in self.lost_profiles if partner_id in (0, each.partner_id)]
-        return [*ours, *[replace(each, part=each.part if partner_id else 0) for each in lost]]
-
-    async def republish_profiles(
-        self, partner_id: int, parts: Sequence[int], after: int | None
-    ) -> tuple[int, int | None]:
-        self.asked_profiles.append((partner_id, list(parts), after))
-        if after is None:
-            return 1, 41
-        if self.heals:
-            self.lost_profiles = []
-        return 1, None
 
 
 def _audit(bench: Bench, books: EvaluatorsBooks) -> Audit:
@@ -113,9 +62,11 @@ async def test_a_firing_that_was_lost_is_sent_again_and_the_gap_heals(benches: M
     await bench.intake.take_in(firings[:2])
     bench.clock.advance(timedelta(minutes=4))
     audit = _audit(bench, EvaluatorsBooks(bench, firings))
-    found = await audit(ORDER, _progress)
-    assert (found["gap"], found["republished"]) == (1, 3)
-    assert (await audit(ORDER, _progress))["gap"] == 0
+    with capture_logs() as logs:
+        found = await audit(ORDER, _progress)
+        assert (found["gap"], found["republished"]) == (1, 3)
+        assert (await audit(ORDER, _progress))["gap"] == 0
+    assert [(one["event"], one["gap"]) for one in logs] == [("books_do_not_balance", 1)], "once, and no alarm"
     assert len(await bench.rows("SELECT 1 FROM notifications")) == 3
 
 
@@ -145,15 +96,249 @@ async def test_what_does_not_heal_is_asked_for_once_an_hour(benches: MakeBench) 
     assert sent == [0, 2, *[0] * 11, 2, 0, 0]
 
 
+PATIENCE = timedelta(minutes=5)
+NOTHING = Found(0, ())
+
+
+async def _books(bench: Bench, partner_id: int = 0, since: timedelta = timedelta(days=1)) -> Books:
+    now = bench.clock.now()
+    async with bench.engine.connect() as connection:
+        return await books(connection, now - since, now, now - PATIENCE, partner_id)
+
+
+async def _row(bench: Bench, **changes: Any) -> Named:
+    """A delivery that is sent, unless changed."""
+    now = bench.clock.now()
+    row: dict[str, Any] = {
+        "id": bench.ids.uuid7(),
+        "partner_id": 1,
+        "purpose": "alert",
+        "status": "sent",
+        "merged_into": None,
+    }
+    row |= {"due_at": None, "created_at": now} | changes
+    await bench.execute(
+        "INSERT INTO deliveries (partner_id, id, purpose, user_id, channel, class, status, due_at, merged_into,"
+        " expires_at, created_at) VALUES (:partner_id, :id, :purpose, 1, 'email', 'realtime', :status, :due_at,"
+        " :merged_into, :now, :created_at)",
+        now=now,
+        **row,
+    )
+    return Named(row["partner_id"], row["id"])
+
+
 async def test_a_planned_delivery_that_is_not_there_is_found(benches: MakeBench) -> None:
     bench = await benches()
     await bench.profile()
-    firings = [bench.firing()]
+    firings = [bench.firing(), bench.firing()]
     await bench.intake.take_in(firings)
-    await bench.execute("DELETE FROM deliveries WHERE channel = 'email'")
+    await bench.execute(
+        "DELETE FROM deliveries WHERE channel = 'email' AND notification_id = :id", id=str(firings[0].id)
+    )
     bench.clock.advance(timedelta(minutes=4))
     audit = _audit(bench, EvaluatorsBooks(bench, firings))
     assert (await audit(ORDER, _progress))["unplanned"] == 1
+    assert (await _books(bench)).unplanned == Found(1, (Named(1, firings[0].id),))
+    assert (await _books(bench, partner_id=2)).unplanned == NOTHING
+    assert (await _books(bench, since=timedelta(minutes=3))).unplanned == NOTHING
+
+
+async def test_what_no_worker_takes_is_overdue_after_five_minutes(benches: MakeBench) -> None:
+    bench = await benches()
+    await bench.profile()
+    await bench.intake.take_in([bench.firing()])
+    audit = _audit(bench, EvaluatorsBooks(bench, []))
+    bench.clock.advance(PATIENCE)
+    assert (await audit(ORDER, _progress))["overdue"] == 0
+    bench.clock.advance(timedelta(seconds=1))
+    counts = await audit(ORDER, _progress)
+    assert (counts["overdue"], counts["lost"]) == (1, 0)
+    found = await _books(bench)
+    assert found.overdue == Found(1, (Named(1, (await bench.delivery()).id),))
+    assert (found.lost, (await _books(bench, partner_id=2)).overdue) == (NOTHING, NOTHING)
+    async with bench.working():
+        pass
+    assert (await audit(ORDER, _progress))["overdue"] == 0, "it is sent"
+
+
+async def test_what_a_worker_keeps_past_its_lease_is_lost_after_five_minutes(benches: MakeBench) -> None:
+    bench = await benches()
+    await bench.profile()
+    await bench.intake.take_in([bench.firing()])
+    lease = bench.clock.now() + timedelta(minutes=1)
+    await bench.execute(
+        "UPDATE deliveries SET status = 'sending', due_at = :lease, leased_until = :lease WHERE channel = 'email'",
+        lease=lease,
+    )
+    audit = _audit(bench, EvaluatorsBooks(bench, []))
+    bench.clock.move_to(lease + PATIENCE)
+    assert (await audit(ORDER, _progress))["lost"] == 0
+    bench.clock.advance(timedelta(seconds=1))
+    counts = await audit(ORDER, _progress)
+    assert (counts["lost"], counts["overdue"]) == (1, 0)
+    found = await _books(bench)
+    assert found.lost == Found(1, (Named(1, (await bench.delivery()).id),))
+    assert (found.overdue, (await _books(bench, partner_id=2)).lost) == (NOTHING, NOTHING)
+
+
+@pytest.mark.parametrize("fate", ["suppressed", "expired", "failed"])
+async def test_what_is_merged_into_one_that_ended_untold_is_an_orphan(benches: MakeBench, fate: str) -> None:
+    bench = await benches()
+    told, untold = await _row(bench), await _row(bench, status=fate)
+    await _row(bench, status="merged", merged_into=told.id)
+    await _row(bench, status="merged", merged_into=untold.id, created_at=bench.clock.now() - timedelta(days=2))
+    bench.clock.advance(timedelta(seconds=1))
+    audit = _audit(bench, EvaluatorsBooks(bench, []))
+    assert (await audit(ORDER, _progress))["orphans"] == 0
+    orphan = await _row(bench, status="merged", merged_into=untold.id)
+    bench.clock.advance(timedelta(seconds=1))
+    assert (await audit(ORDER, _progress))["orphans"] == 1
+    assert (await _books(bench)).orphans == Found(1, (orphan,))
+    assert (await _books(bench, partner_id=2)).orphans == NOTHING
+
+
+async def test_a_digest_that_tells_nothing_is_an_orphan(benches: MakeBench) -> None:
+    """Unless it tells nobody: then its members are on their own again."""
+    bench = await benches()
+    whole = await _row(bench, purpose="digest")
+    await _row(bench, status="merged", merged_into=whole.id)
+    for fate in ("suppressed", "expired", "failed"):
+        await _row(bench, purpose="digest", status=fate)
+    bench.clock.advance(timedelta(seconds=1))
+    audit = _audit(bench, EvaluatorsBooks(bench, []))
+    assert (await audit(ORDER, _progress))["orphans"] == 0
+    hollow = await _row(bench, purpose="digest")
+    await _row(bench, merged_into=hollow.id)
+    bench.clock.advance(timedelta(seconds=1))
+    assert (await audit(ORDER, _progress))["orphans"] == 1
+    assert (await _books(bench)).orphans == Found(1, (hollow,))
+    assert (await _books(bench, partner_id=2)).orphans == NOTHING
+
+
+async def test_all_that_is_wrong_is_counted_and_the_first_twenty_are_named(benches: MakeBench) -> None:
+    bench = await benches()
+    at = [bench.clock.now() + timedelta(seconds=place) for place in range(22)]
+    late = [await _row(bench, status="pending", due_at=due_at) for due_at in reversed(at)]
+    hollow = [await _row(bench, purpose="digest", created_at=created_at) for created_at in reversed(at)]
+    bench.clock.advance(timedelta(minutes=6))
+    found = await _books(bench)
+    assert found.overdue == Found(22, tuple(reversed(late))[:20])
+    assert found.orphans == Found(22, tuple(reversed(hollow))[:20])
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_books_in_which_anything_is_found_do_not_balance(place: int) -> None:
+    found = [NOTHING] * 4
+    assert Books(*found).balanced
+    found[place] = Found(1, ())
+    assert not Books(*found).balanced
+
+
+async def test_books_that_do_not_balance_are_an_error_with_ids_whenever_what_is_wrong_changes(
+    benches: MakeBench,
+) -> None:
+    bench = await benches()
+    await bench.profile()
+    evaluator = EvaluatorsBooks(bench, [])
+    audit = _audit(bench, evaluator)
+
+    async def logged() -> list[Any]:
+        with capture_logs() as logs:
+            counts = await audit(ORDER, _progress)
+        assert all(one.items() >= counts.items() for one in logs), "all counts are told"
+        return logs
+
+    assert await logged() == []
+    evaluator.firings = firings = [bench.firing() for _ in range(4)]
+    await bench.intake.take_in(firings)
+    rows = await bench.rows("SELECT notification_id, id FROM deliveries WHERE channel = 'email'")
+    deliveries = {row.notification_id: row.id for row in rows}
+    unplanned, kept, untold, told = (firing.id for firing in firings)
+    await bench.execute("DELETE FROM deliveries WHERE id = :id", id=str(deliveries[unplanned]))
+    await bench.execute("UPDATE deliveries SET status = 'sending' WHERE id = :id", id=str(deliveries[kept]))
+    orphan = await _row(bench, status="merged", merged_into=(await _row(bench, status="failed")).id)
+    bench.clock.advance(timedelta(minutes=6))
+    (error,) = await logged()
+    assert (error["event"], error["log_level"], error["gap"]) == ("books_do_not_balance", "error", 0)
+    assert error["unplanned_notifications"] == [f"1/{unplanned}"]
+    assert error["lost_deliveries"] == [f"1/{deliveries[kept]}"]
+    assert sorted(error["overdue_deliveries"]) == sorted(f"1/{deliveries[one]}" for one in (untold, told))
+    assert error["orphaned_deliveries"] == [f"1/{orphan.id}"]
+    assert await logged() == [], "nothing has changed"
+    await bench.execute(
+        "UPDATE deliveries SET due_at = :now WHERE status <> 'sending' AND due_at < :now", now=bench.clock.now()
+    )
+    (error,) = await logged()
+    assert (error["overdue"], error["lost"]) == (0, 1)
+    evaluator.firings = []
+    for sql in ("DELETE FROM deliveries", "DELETE FROM notifications"):
+        await bench.execute(sql)
+    assert await logged() == [], "they balance"
+
+
+async def test_a_gap_that_does_not_heal_until_the_next_audit_is_an_error_with_the_missing_firings(
+    benches: MakeBench,
+) -> None:
+    bench = await benches()
+    await bench.profile()
+    firings = []
+    for _ in range(6):
+        firings.append(bench.firing())
+        bench.clock.advance(timedelta(seconds=25))
+    lost, there = firings[::2], firings[1::2]
+    await bench.intake.take_in(there)
+    evaluator = EvaluatorsBooks(bench, firings)
+    evaluator.heals, audit = False, _audit(bench, evaluator)
+
+    async def alarms() -> list[Any]:
+        with capture_logs() as logs:
+            await audit(ORDER, _progress)
+        return [one for one in logs if one["event"] == "ledger_gap_does_not_heal"]
+
+    bench.clock.advance(timedelta(minutes=4))
+    assert await alarms() == [], "it was just seen"
+    bench.clock.advance(timedelta(minutes=4, seconds=59))
+    minutes = sorted({firing.fired_at.replace(second=0) for firing in lost})
+    assert await alarms() == [
+        {
+            "event": "ledger_gap_does_not_heal",
+            "log_level": "error",
+            "minutes": len(minutes),
+            "named": [minute.isoformat() for minute in minutes],
+            "missing": 3,
+            "firings": [str(firing.id) for firing in lost],
+        }
+    ]
+    bench.clock.advance(PATIENCE)
+    assert await alarms() == [], "it was said"
+    await bench.intake.take_in(lost[:1])
+    (left,) = await alarms()
+    assert left["firings"] == [str(firing.id) for firing in lost[1:]]
+    evaluator.heals = True
+    assert await alarms() == []
+    assert (await audit(ORDER, _progress))["gap"] == 0
+
+
+class OnlyForAudits(EvaluatorsBooks):
+    """It does not answer the questions that find out what is missing."""
+
+    async def summarise(self, partner_id: int, since: datetime, until: datetime) -> list[Minute]:
+        if until - since <= MINUTE:
+            raise unavailable("the evaluator is away")
+        return await super().summarise(partner_id, since, until)
+
+
+async def test_an_alarm_is_raised_even_when_what_is_missing_cannot_be_asked_for(benches: MakeBench) -> None:
+    bench = await benches()
+    evaluator = OnlyForAudits(bench, [bench.firing()])
+    evaluator.heals, audit = False, _audit(bench, evaluator)
+    bench.clock.advance(timedelta(minutes=4))
+    await audit(ORDER, _progress)
+    bench.clock.advance(PATIENCE)
+    with capture_logs() as logs:
+        assert (await audit(ORDER, _progress))["gap"] == 1
+    assert [one["event"] for one in logs] == ["missing_firings_not_named", "ledger_gap_does_not_heal"]
+    assert (logs[1]["missing"], logs[1]["firings"]) == (1, [])
 
 
 async def test_the_first_audit_looks_a_day_back_and_each_later_one_to_where_the_last_one_ended(

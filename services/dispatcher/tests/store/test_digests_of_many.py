@@ -122,7 +122,9 @@ async def test_statements_about_digests_use_their_index_on_large_tables_whatever
         (digests._LOCK, "deliveries_by_id", "Index Cond: (id = x.id)"),
         (digests._TAKE_OUT, "deliveries_by_id", "Index Cond: (id = x.id)"),
         (fates._RELEASE, "deliveries_merged", told.format("e")),
-        (ledger._HOLLOW, "deliveries_created", "Index Cond: (created_at >= $1)"),
+        (ledger._HOLLOW, "deliveries_created", "Index Cond: ((created_at >= $1) AND (created_at < $2))"),
+        (ledger._ORPHANS, "deliveries_created", "Index Cond: ((created_at >= $1) AND (created_at < $2))"),
+        (ledger._ORPHANS, "deliveries_by_id", "Index Cond: (id = m.merged_into)"),
         (ledger._HOLLOW, "deliveries_merged", told.format("d")),
     ]
     async with bench.engine.connect() as connection:

@@ -156,6 +156,13 @@ async def test_statements_use_their_index_on_a_large_table(benches: MakeBench) -
         (receipts._MISSED, {"since": now - timedelta(hours=1), "size": 500}, "deliveries_of_provider"),
         (fates._JOINED, {"e_partner_id": [1], "e_id": [bench.ids.uuid7()]}, "deliveries_merged"),
         (ledger._MINUTES, dict(minute), "notifications_fired"),
+        (ledger._UNPLANNED, dict(minute), "notifications_created on notifications n"),
+        (ledger._UNPLANNED, dict(minute), "Index Cond: ((created_at >= "),
+        (ledger._UNPLANNED, dict(minute), "deliveries_planned_once"),
+        (ledger._COUNT_LATE, {"before": now}, "deliveries_due on deliveries d"),
+        (ledger._COUNT_LATE, {"before": now}, "(due_at < '"),
+        (ledger._LOST, {"before": now, "partner_id": 1}, "(due_at < '"),
+        (ledger._OVERDUE, {"before": now, "partner_id": 1}, "(due_at < '"),
         (
             counters._READ,
             {**user, "k_hour": [now], "k_day": [now.date()], "channel": "email"},

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 
+from tocsin_dispatcher.auditing.alarm import Alarm
+from tocsin_dispatcher.auditing.comparing import DAY, SETTLED_AFTER, Books, Comparison
 from tocsin_dispatcher.auditing.profiles import ProfileAudit
 from tocsin_dispatcher.receiving.applying import Applier
 from tocsin_dispatcher.store.database import Engine, in_transaction
-from tocsin_dispatcher.store.ledger import books, compared_until, gaps, notification_minutes, write_compared
-from tocsin_dispatcher.values.minutes import Compared, Minute, compared
+from tocsin_dispatcher.store.ledger import books, compared_until, gaps, write_compared
+from tocsin_dispatcher.values.minutes import Compared
 from tocsin_kit.clock import Clock
 from tocsin_kit.messaging.jobs import JobFailure, JobOrder, Progress
 from tocsin_kit.rpc.errors import TocsinError
 
-#: Younger minutes may still be on their way.
-SETTLED_AFTER = timedelta(minutes=2)
 #: How far back every audit looks, and further where none was made meanwhile.
 LOOKS_BACK = timedelta(hours=1)
-#: How far back the first audit looks, and the longest span that the evaluator is asked about at once.
-DAY = timedelta(days=1)
-_PATIENCE = timedelta(minutes=5)
+#: What is due for longer is overdue.
+PATIENCE = timedelta(minutes=5)
+#: From one audit to the next are five minutes, less what the later one may begin sooner.
+_HEALS_WITHIN = timedelta(minutes=4)
 _MINUTE = timedelta(minutes=1)
 _RECEIPTS_AT_ONCE = 500
 _log = structlog.get_logger(__name__)
-
-
-class Books(Protocol):
-    """The evaluator's side."""
-
-    async def summarise(self, partner_id: int, since: datetime, until: datetime) -> list[Minute]:
-        """The firings of each minute that had some, of a day at most. Raises TocsinError."""
-        ...
-
-    async def republish(self, since: datetime, until: datetime) -> int:
-        """Have the firings of a span sent again. Raises TocsinError."""
-        ...
 
 
 def spans(open_gaps: Sequence[datetime], since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
@@ -68,6 +56,7 @@ class Audit:
     clock: Clock
     applier: Applier
     profiles: ProfileAudit
+    alarm: Alarm = field(default_factory=Alarm)
 
     async def __call__(self, _order: JobOrder, progress: Progress) -> dict[str, int]:
         """Answers what was compared and found."""
@@ -80,22 +69,22 @@ class Audit:
         minutes, republished = await self._walk(spans(open_gaps, since, until), open_gaps, progress)
         receipts = await self._apply_missed(since)
         async with self.engine.connect() as connection:
-            found = await books(connection, now - DAY, now, _PATIENCE)
-            gap = sum(gap.line.missing for gap in await gaps(connection))
+            found = await books(connection, now - DAY, now, now - PATIENCE)
+            left = await gaps(connection)
         profiles = await self._heal_profiles()
         counts = {
             "minutes": minutes,
-            "gap": gap,
+            "gap": sum(gap.line.missing for gap in left),
             "republished": republished,
             "profiles": profiles,
             "receipts": receipts,
-            "unplanned": found.unplanned,
-            "lost": found.lost,
-            "overdue": found.overdue,
-            "orphans": found.orphans,
+            "unplanned": found.unplanned.count,
+            "lost": found.lost.count,
+            "overdue": found.overdue.count,
+            "orphans": found.orphans.count,
         }
-        if gap or found.unplanned or found.lost or found.overdue or found.orphans:
-            _log.error("books_do_not_balance", **counts)
+        self.alarm.books(counts, found)
+        await self._alarm_of_gaps(tuple(gap.line for gap in left if now - gap.known_since >= _HEALS_WITHIN))
         return counts
 
     async def _walk(
@@ -116,10 +105,7 @@ class Audit:
     async def _compare(self, since: datetime, until: datetime, open_gaps: Sequence[datetime]) -> list[Compared]:
         """The minutes that either book has. A gap that both have forgotten is closed; the last minute is written even
         where nothing happened in it, so that the next audit knows where this one ended."""
-        firings = await self.evaluator.summarise(0, since, until)
-        async with self.engine.connect() as connection:
-            notifications = await notification_minutes(connection, since, until)
-        lines = compared(firings, notifications)
+        lines = await Comparison(self.engine, self.evaluator).minutes(since, until)
         had = {line.minute for line in lines}
         noted = {minute for minute in open_gaps if since <= minute < until} | {until - _MINUTE}
         quiet = [Compared(minute, 0, 0, balanced=True) for minute in sorted(noted - had)]
@@ -129,6 +115,19 @@ class Audit:
 
     async def _republish(self, differing: Sequence[Compared]) -> int:
         return sum([await self.evaluator.republish(line.minute, line.minute + _MINUTE) for line in differing])
+
+    async def _alarm_of_gaps(self, stuck: tuple[Compared, ...]) -> None:
+        """Names the firings that are missing from minutes that have not healed. The alarm is raised even where the
+        evaluator cannot be asked for them."""
+        if not self.alarm.has_changed(stuck):
+            return
+        pieces = [(line.minute, line.minute + _MINUTE) for line in stuck]
+        try:
+            firings = await Comparison(self.engine, self.evaluator).missing_firings(pieces)
+        except TocsinError as error:
+            _log.warning("missing_firings_not_named", error=str(error))
+            firings = []
+        self.alarm.gaps(stuck, firings)
 
     async def _heal_profiles(self) -> int:
         """How many profiles are sent again. The next audit goes on where this one could not: the books come first."""

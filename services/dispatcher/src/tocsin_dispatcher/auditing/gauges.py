@@ -9,11 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import structlog
-
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.database import Engine
-from tocsin_dispatcher.store.ledger import Gap, Waiting, gaps, late_deliveries, outbox_rows, waiting
+from tocsin_dispatcher.store.ledger import Waiting, gaps, late_deliveries, outbox_rows, waiting
 from tocsin_dispatcher.values import Channel
 from tocsin_kit.clock import Clock
 from tocsin_kit.postgres.outbox import Outbox
@@ -21,9 +19,8 @@ from tocsin_kit.telemetry.metrics import Metrics
 
 REFRESH = timedelta(seconds=10)
 _OVERDUE = timedelta(minutes=1)
-_HEALS_WITHIN = timedelta(minutes=5)
-_MOST_NAMED = 60
-_log = structlog.get_logger(__name__)
+#: Channels whose deliveries wait for a worker; what is told in the app is there at once.
+_QUEUED = tuple(channel for channel in Channel if channel is not Channel.IN_APP)
 
 
 class Gauges:
@@ -31,7 +28,6 @@ class Gauges:
 
     def __init__(self, engine: Engine, outbox: Outbox, metrics: Metrics, clock: Clock) -> None:
         self._engine, self._outbox, self._metrics, self._clock = engine, outbox, metrics, clock
-        self._alarmed: Sequence[datetime] = ()
 
     async def refresh(self) -> datetime | None:
         """One reading."""
@@ -47,7 +43,6 @@ class Gauges:
         self._metrics.queue_depth.labels("outbox.dispatcher").set(unsent)
         self._metrics.outbox_oldest.labels("dispatcher").set((now - oldest).total_seconds() if oldest else 0.0)
         self._metrics.ledger_gap.set(sum(gap.line.missing for gap in open_gaps))
-        self._alarm(open_gaps, now)
         return None
 
     def _show_deliveries(self, rows: Sequence[Waiting], now: datetime) -> None:
@@ -62,15 +57,7 @@ class Gauges:
         self._metrics.held_deliveries.clear()
         for reason, count in held.items():
             self._metrics.held_deliveries.labels(reason).set(count)
-        for channel in (Channel.EMAIL, Channel.SMS):
+        for channel in _QUEUED:
             self._metrics.queue_depth.labels(f"deliveries.{channel}").set(due[channel])
         first = min((row.first_due_at for row in rows), default=now)
         self._metrics.oldest_overdue.set(max((now - first).total_seconds(), 0.0))
-
-    def _alarm(self, open_gaps: Sequence[Gap], now: datetime) -> None:
-        """An error, whenever other minutes than before have been open for longer than a gap takes to heal."""
-        stuck = [gap.line.minute for gap in open_gaps if now - gap.known_since > _HEALS_WITHIN]
-        if stuck and stuck != self._alarmed:
-            named = [minute.isoformat() for minute in stuck[:_MOST_NAMED]]
-            _log.error("ledger_gap_does_not_heal", minutes=len(stuck), named=named)
-        self._alarmed = stuck

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, timedelta
 from typing import Any
 from uuid import UUID
 
 import grpc
 
 from tocsin.notifications.v1 import delivery_pb2, delivery_pb2_grpc
-from tocsin_dispatcher.auditing.audit import Books
+from tocsin_dispatcher.auditing.comparing import Books
 from tocsin_dispatcher.breakers import Breaker, BreakerKey
 from tocsin_dispatcher.doors.dead_letters import DeadLetterRpcs
+from tocsin_dispatcher.doors.ledger import LedgerRpc
 from tocsin_dispatcher.doors.masking import masked
 from tocsin_dispatcher.doors.notification_service import timestamp
 from tocsin_dispatcher.doors.paging import place_of, size_of, token_of
@@ -31,11 +31,9 @@ from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.store import deliveries as store
 from tocsin_dispatcher.store.breaker_rows import read_breakers, reset_breaker
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
-from tocsin_dispatcher.store.ledger import compared_minutes, notification_minutes, totals
 from tocsin_dispatcher.store.mailbox import Kept, list_mailbox
 from tocsin_dispatcher.store.receipts import known_callbacks
 from tocsin_dispatcher.values import Channel
-from tocsin_dispatcher.values.minutes import compared
 from tocsin_kit.clock import Clock
 from tocsin_kit.ids import Ids
 from tocsin_kit.loops import Bell
@@ -46,13 +44,11 @@ from tocsin_kit.rpc.errors import invalid_field, not_found
 Context = grpc.aio.ServicerContext[Any, Any]
 #: Channels on which a destination is a person's address; on others it is a host.
 _PRIVATE = frozenset({Channel.EMAIL, Channel.SMS})
-_LEDGER_SPAN = timedelta(hours=1)
-_LONGEST_SPAN = timedelta(days=1)
 
 
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     """What operators ask and may do. `bells` wakes a channel's lane. Retrying is in `retrying.py`, dead letters in
-    `dead_letters.py`."""
+    `dead_letters.py`, the books in `ledger.py`."""
 
     def __init__(
         self,
@@ -63,8 +59,9 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         ids: Ids,
         dead_letters: DeadLetterRpcs,
     ) -> None:
-        self._engine, self._books, self._bells, self._clock, self._ids = engine, books, bells, clock, ids
+        self._engine, self._bells, self._clock, self._ids = engine, bells, clock, ids
         self._retries, self._dead_letters = RetryRpcs(engine, bells, clock, ids), dead_letters
+        self._ledger = LedgerRpc(engine, books, clock)
 
     async def ListDeliveries(
         self, request: delivery_pb2.ListDeliveriesRequest, context: Context
@@ -162,34 +159,8 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     async def GetLedger(
         self, request: delivery_pb2.GetLedgerRequest, context: Context
     ) -> delivery_pb2.GetLedgerResponse:
-        """The books of a span: as last compared for all banks, compared now for one. Raises invalid_field."""
-        until = request.until.ToDatetime(UTC) if request.HasField("until") else self._clock.now()
-        since = request.since.ToDatetime(UTC) if request.HasField("since") else until - _LEDGER_SPAN
-        if since >= until or (request.partner_id and until - since > _LONGEST_SPAN):
-            raise invalid_field("since", "must lie before `until`, for one bank at most a day")
-        async with self._engine.connect() as connection:
-            counted = await totals(connection, since, until, request.partner_id)
-            lines = await compared_minutes(connection, since, until)
-            if request.partner_id:
-                ours = await notification_minutes(connection, since, until, request.partner_id)
-        if request.partner_id:
-            lines = compared(await self._books.summarise(request.partner_id, since, until), ours)
-        return delivery_pb2.GetLedgerResponse(
-            minutes=[
-                delivery_pb2.LedgerMinute(
-                    minute=timestamp(line.minute),
-                    firings=line.firings,
-                    notifications=line.notifications,
-                    balanced=line.balanced,
-                )
-                for line in lines
-            ],
-            deliveries=[
-                delivery_pb2.DeliveryTotal(channel=channel_to_proto(channel), status=state_to_proto(state), count=count)
-                for channel, state, count in counted
-            ],
-            gap=sum(line.missing for line in lines),
-        )
+        """The books of a span."""
+        return await self._ledger.get(request)
 
     async def ListMailbox(
         self, request: delivery_pb2.ListMailboxRequest, context: Context

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import TextClause
 
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.conditions import WAITING
@@ -12,6 +16,9 @@ from tocsin_dispatcher.store.database import Connection
 from tocsin_dispatcher.store.statement import BIG, FLAG, INSTANT, RowSet, statement
 from tocsin_dispatcher.values import Channel
 from tocsin_dispatcher.values.minutes import Compared, Minute
+
+#: So many of what is wrong are named.
+NAMED = 20
 
 _HIGH = "('x' || substr(replace(id::text, '-', ''), 1, 16))::bit(64)::bigint"
 _LOW = "('x' || substr(replace(id::text, '-', ''), 17, 16))::bit(64)::bigint"
@@ -46,16 +53,6 @@ ON CONFLICT (minute) DO UPDATE
     now=INSTANT,
 )
 
-# Primary key.
-_READ = statement(
-    """
-SELECT minute, firings, notifications, differs FROM ledger_minutes
- WHERE minute >= :since AND minute < :until ORDER BY minute
-""",
-    since=INSTANT,
-    until=INSTANT,
-)
-
 # Index ledger_minutes_differing.
 _GAPS = statement(
     "SELECT minute, firings, notifications, first_differed_at FROM ledger_minutes WHERE differs ORDER BY minute"
@@ -78,47 +75,69 @@ SELECT channel, status, count(*) AS many FROM deliveries
 
 # Index notifications_created, then deliveries_planned_once.
 _UNPLANNED = statement(
-    """
-SELECT count(*) FROM notifications n
- WHERE n.created_at >= :since AND n.created_at < :until
+    f"""
+SELECT n.partner_id, n.id, count(*) OVER () AS many FROM notifications n
+ WHERE n.created_at >= :since AND n.created_at < :until AND (:partner_id = 0 OR n.partner_id = :partner_id)
    AND n.planned <> (SELECT count(*) FROM deliveries d
                       WHERE d.partner_id = n.partner_id AND d.notification_id = n.id
                         AND d.notification_id IS NOT NULL)
-""",
+ ORDER BY n.created_at, n.id LIMIT {NAMED}
+""",  # noqa: S608 - a constant of our own
     since=INSTANT,
     until=INSTANT,
+    partner_id=BIG,
 )
 
 # Index deliveries_due: a sending delivery is due when its lease ends.
-_LATE = statement(
-    f"""
-SELECT count(*) FILTER (WHERE d.status = 'sending') AS lost, count(*) FILTER (WHERE d.status <> 'sending') AS overdue
+_LATE = f"""
   FROM (VALUES ('email'), ('sms'), ('push'), ('webhook')) AS c(channel)
   CROSS JOIN (VALUES ('realtime'), ('user'), ('periodic'), ('bills')) AS w(lane)
   JOIN deliveries d ON d.channel = c.channel AND d.class = w.lane AND d.due_at < :before AND d.{WAITING}
-""",  # noqa: S608 - constants of our own
-    before=INSTANT,
-)
+"""
+_COUNT_LATE = statement(f"SELECT count(*) {_LATE}", before=INSTANT)
 
-# Index deliveries_merged: a merged one whose target ended without telling anybody.
-_ORPHANS = statement(
-    """
-SELECT count(*) FROM deliveries m JOIN deliveries t ON t.partner_id = m.partner_id AND t.id = m.merged_into
- WHERE m.merged_into IS NOT NULL AND m.status = 'merged' AND m.created_at >= :since
-   AND t.status IN ('suppressed', 'expired', 'failed')
+
+def _late(condition: str) -> TextClause:
+    return statement(
+        f"""
+SELECT d.partner_id, d.id, count(*) OVER () AS many {_LATE}
+ WHERE {condition} AND (:partner_id = 0 OR d.partner_id = :partner_id)
+ ORDER BY d.due_at, d.id LIMIT {NAMED}
 """,
+        before=INSTANT,
+        partner_id=BIG,
+    )
+
+
+_LOST, _OVERDUE = _late("d.status = 'sending'"), _late("d.status <> 'sending'")
+
+# Index deliveries_created, then deliveries_by_id: a merged one whose target ended without telling anybody.
+_ORPHANS = statement(
+    f"""
+SELECT m.partner_id, m.id, count(*) OVER () AS many
+  FROM deliveries m JOIN deliveries t ON t.partner_id = m.partner_id AND t.id = m.merged_into
+ WHERE m.merged_into IS NOT NULL AND m.status = 'merged' AND m.created_at >= :since AND m.created_at < :until
+   AND t.status IN ('suppressed', 'expired', 'failed') AND (:partner_id = 0 OR m.partner_id = :partner_id)
+ ORDER BY m.created_at, m.id LIMIT {NAMED}
+""",  # noqa: S608 - a constant of our own
     since=INSTANT,
+    until=INSTANT,
+    partner_id=BIG,
 )
 
 # Index deliveries_created, then deliveries_merged: a digest that tells nothing.
 _HOLLOW = statement(
-    """
-SELECT count(*) FROM deliveries d
- WHERE d.created_at >= :since AND d.purpose = 'digest' AND d.status NOT IN ('suppressed', 'expired', 'failed')
+    f"""
+SELECT d.partner_id, d.id, count(*) OVER () AS many FROM deliveries d
+ WHERE d.created_at >= :since AND d.created_at < :until AND (:partner_id = 0 OR d.partner_id = :partner_id)
+   AND d.purpose = 'digest' AND d.status NOT IN ('suppressed', 'expired', 'failed')
    AND NOT EXISTS (SELECT 1 FROM deliveries m
                     WHERE m.partner_id = d.partner_id AND m.merged_into = d.id AND m.status = 'merged')
-""",
+ ORDER BY d.created_at, d.id LIMIT {NAMED}
+""",  # noqa: S608 - a constant of our own
     since=INSTANT,
+    until=INSTANT,
+    partner_id=BIG,
 )
 
 # Index deliveries_due.
@@ -157,15 +176,35 @@ class Waiting:
     first_due_at: datetime
 
 
+class Named(NamedTuple):
+    """A notification or delivery, by its partner and id."""
+
+    partner_id: int
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How many there are of what must never be found, and the first of them (up to `NAMED`)."""
+
+    count: int
+    first: tuple[Named, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What must be nought: planned deliveries that are not there, lost and overdue ones, and orphans: merged ones whose
-    message ended untold, and digests that tell nothing."""
+    """What must be nought: notifications whose planned deliveries are not all there, lost and overdue deliveries, and
+    orphans: merged ones whose message ended untold, and digests that tell nothing."""
 
-    unplanned: int
-    lost: int
-    overdue: int
-    orphans: int
+    unplanned: Found
+    lost: Found
+    overdue: Found
+    orphans: Found
+
+    @property
+    def balanced(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.unplanned.count or self.lost.count or self.overdue.count or self.orphans.count)
 
 
 async def notification_minutes(
@@ -180,12 +219,6 @@ async def write_compared(connection: Connection, lines: Sequence[Compared], now:
     """Keep what was compared."""
     rows = [(line.minute, line.firings, line.notifications, not line.balanced) for line in lines]
     await connection.execute(_WRITE, {**_COMPARED.filled(rows), "now": now})
-
-
-async def compared_minutes(connection: Connection, since: datetime, until: datetime) -> list[Compared]:
-    """The minutes that were compared, in order."""
-    rows = await connection.execute(_READ, {"since": since, "until": until})
-    return [Compared(row.minute, row.firings, row.notifications, not row.differs) for row in rows]
 
 
 async def gaps(connection: Connection) -> list[Gap]:
@@ -210,19 +243,30 @@ async def totals(
     return [(Channel(row.channel), DeliveryState(row.status), row.many) for row in rows]
 
 
-async def books(connection: Connection, since: datetime, now: datetime, patience: timedelta) -> Books:
-    """What is wrong with the deliveries since an instant; due for longer than `patience` is overdue."""
-    unplanned = await connection.scalar(_UNPLANNED, {"since": since, "until": now})
-    late = (await connection.execute(_LATE, {"before": now - patience})).one()
-    orphans = await connection.scalar(_ORPHANS, {"since": since})
-    hollow = await connection.scalar(_HOLLOW, {"since": since})
-    return Books(unplanned or 0, late.lost, late.overdue, (orphans or 0) + (hollow or 0))
+async def books(
+    connection: Connection, since: datetime, until: datetime, late_before: datetime, partner_id: int = 0
+) -> Books:
+    """What is wrong with what was planned from `since` on and before `until`, and with whatever was due before
+    `late_before`; of one partner, or (0) of all."""
+    planned = {"since": since, "until": until, "partner_id": partner_id}
+    late = {"before": late_before, "partner_id": partner_id}
+    untold, hollow = [await _found(connection, sql, planned) for sql in (_ORPHANS, _HOLLOW)]
+    return Books(
+        unplanned=await _found(connection, _UNPLANNED, planned),
+        lost=await _found(connection, _LOST, late),
+        overdue=await _found(connection, _OVERDUE, late),
+        orphans=Found(untold.count + hollow.count, (untold.first + hollow.first)[:NAMED]),
+    )
+
+
+async def _found(connection: Connection, sql: TextClause, values: Mapping[str, object]) -> Found:
+    rows = (await connection.execute(sql, values)).all()
+    return Found(rows[0].many if rows else 0, tuple(Named(row.partner_id, row.id) for row in rows))
 
 
 async def late_deliveries(connection: Connection, before: datetime) -> int:
     """How many deliveries were due before an instant."""
-    row = (await connection.execute(_LATE, {"before": before})).one()
-    return int(row.lost + row.overdue)
+    return await connection.scalar(_COUNT_LATE, {"before": before}) or 0
 
 
 async def waiting(connection: Connection, now: datetime) -> list[Waiting]:

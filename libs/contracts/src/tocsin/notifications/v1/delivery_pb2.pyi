@@ -700,6 +700,60 @@ class LedgerMinute(_message.Message):
 Global___LedgerMinute: _TypeAlias = LedgerMinute  # noqa: Y015
 
 @_typing.final
+class LedgerReference(_message.Message):
+    """What is named of a finding: a notification or a delivery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    partner_id: _builtins.int
+    """The bank."""
+    id: _builtins.str
+    """Its id, a UUID."""
+    def __init__(
+        self,
+        *,
+        partner_id: _builtins.int = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "partner_id", b"partner_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerReference: _TypeAlias = LedgerReference  # noqa: Y015
+
+@_typing.final
+class LedgerFinding(_message.Message):
+    """What must not be found in the books."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many there are. Nought when the books balance."""
+    @_builtins.property
+    def first(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerReference]:
+        """The first 20 of them."""
+
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        first: _abc.Iterable[Global___LedgerReference] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "first", b"first"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerFinding: _TypeAlias = LedgerFinding  # noqa: Y015
+
+@_typing.final
 class DeliveryTotal(_message.Message):
     """How many deliveries are in a state."""
 
@@ -1380,7 +1434,7 @@ class GetLedgerRequest(_message.Message):
     """One bank's only. Default 0: all banks together."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """From this instant on. Default: an hour before `until`."""
+        """From this instant on, at most 31 days before `until`. Default: an hour before `until`."""
 
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
@@ -1410,15 +1464,49 @@ class GetLedgerResponse(_message.Message):
     MINUTES_FIELD_NUMBER: _builtins.int
     DELIVERIES_FIELD_NUMBER: _builtins.int
     GAP_FIELD_NUMBER: _builtins.int
+    COMPARED_UNTIL_FIELD_NUMBER: _builtins.int
+    MISSING_FIRING_IDS_FIELD_NUMBER: _builtins.int
+    UNPLANNED_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    ORPHANS_FIELD_NUMBER: _builtins.int
     gap: _builtins.int
     """Firings without a notification in minutes that were compared."""
     @_builtins.property
     def minutes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerMinute]:
-        """The minutes that were compared, oldest first."""
+        """The minutes that were compared and in which something fired, oldest first."""
 
     @_builtins.property
     def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveryTotal]:
         """Deliveries planned in the span, by channel and state."""
+
+    @_builtins.property
+    def compared_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when firings and notifications were compared: `until`, but at the latest two minutes ago, for later firings
+        may still be on their way. Not after `since` when nothing was old enough to be compared.
+        """
+
+    @_builtins.property
+    def missing_firing_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The first 20 firings without a notification, UUIDs, as far as counts and checksums tell: not those of which several
+        fired at the same instant.
+        """
+
+    @_builtins.property
+    def unplanned(self) -> Global___LedgerFinding:
+        """Notifications of the span that have not exactly the deliveries that were planned for them."""
+
+    @_builtins.property
+    def lost(self) -> Global___LedgerFinding:
+        """Deliveries that a worker has kept for more than 5 minutes after its lease, now, whenever they were planned."""
+
+    @_builtins.property
+    def overdue(self) -> Global___LedgerFinding:
+        """Other deliveries due for more than 5 minutes, now, whenever they were planned."""
+
+    @_builtins.property
+    def orphans(self) -> Global___LedgerFinding:
+        """Deliveries of the span that nobody was told of: merged into one that ended untold, and digests of nothing."""
 
     def __init__(
         self,
@@ -1426,10 +1514,16 @@ class GetLedgerResponse(_message.Message):
         minutes: _abc.Iterable[Global___LedgerMinute] | None = ...,
         deliveries: _abc.Iterable[Global___DeliveryTotal] | None = ...,
         gap: _builtins.int = ...,
+        compared_until: _timestamp_pb2.Timestamp | None = ...,
+        missing_firing_ids: _abc.Iterable[_builtins.str] | None = ...,
+        unplanned: Global___LedgerFinding | None = ...,
+        lost: Global___LedgerFinding | None = ...,
+        overdue: Global___LedgerFinding | None = ...,
+        orphans: Global___LedgerFinding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compared_until", b"compared_until", "lost", b"lost", "orphans", b"orphans", "overdue", b"overdue", "unplanned", b"unplanned"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "gap", b"gap", "minutes", b"minutes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compared_until", b"compared_until", "deliveries", b"deliveries", "gap", b"gap", "lost", b"lost", "minutes", b"minutes", "missing_firing_ids", b"missing_firing_ids", "orphans", b"orphans", "overdue", b"overdue", "unplanned", b"unplanned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -167,7 +167,8 @@ class DeliveryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetLedger(self, request, context):
-        """Answers the books: firings against notifications, deliveries by channel and state.
+        """Answers the books, read when asked: firings against notifications, deliveries by channel and state, and what must
+        not be found among them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,9 @@ class DeliveryServiceStub:
     ResetCircuitBreaker: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.ResetCircuitBreakerRequest, _delivery_pb2.ResetCircuitBreakerResponse]
     """Closes a circuit breaker."""
     GetLedger: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.GetLedgerRequest, _delivery_pb2.GetLedgerResponse]
-    """Answers the books: firings against notifications, deliveries by channel and state."""
+    """Answers the books, read when asked: firings against notifications, deliveries by channel and state, and what must
+    not be found among them.
+    """
     ListMailbox: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.ListMailboxRequest, _delivery_pb2.ListMailboxResponse]
     """Lists what the local mailbox holds, newest first: what would have been sent where no provider is set."""
     FindUnknownCallbacks: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.FindUnknownCallbacksRequest, _delivery_pb2.FindUnknownCallbacksResponse]
@@ -90,7 +92,9 @@ class DeliveryServiceAsyncStub(DeliveryServiceStub):
     ResetCircuitBreaker: _aio.UnaryUnaryMultiCallable[_delivery_pb2.ResetCircuitBreakerRequest, _delivery_pb2.ResetCircuitBreakerResponse]  # type: ignore[assignment]
     """Closes a circuit breaker."""
     GetLedger: _aio.UnaryUnaryMultiCallable[_delivery_pb2.GetLedgerRequest, _delivery_pb2.GetLedgerResponse]  # type: ignore[assignment]
-    """Answers the books: firings against notifications, deliveries by channel and state."""
+    """Answers the books, read when asked: firings against notifications, deliveries by channel and state, and what must
+    not be found among them.
+    """
     ListMailbox: _aio.UnaryUnaryMultiCallable[_delivery_pb2.ListMailboxRequest, _delivery_pb2.ListMailboxResponse]  # type: ignore[assignment]
     """Lists what the local mailbox holds, newest first: what would have been sent where no provider is set."""
     FindUnknownCallbacks: _aio.UnaryUnaryMultiCallable[_delivery_pb2.FindUnknownCallbacksRequest, _delivery_pb2.FindUnknownCallbacksResponse]  # type: ignore[assignment]
@@ -181,7 +185,9 @@ class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _delivery_pb2.GetLedgerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_delivery_pb2.GetLedgerResponse, _abc.Awaitable[_delivery_pb2.GetLedgerResponse]]:
-        """Answers the books: firings against notifications, deliveries by channel and state."""
+        """Answers the books, read when asked: firings against notifications, deliveries by channel and state, and what must
+        not be found among them.
+        """
 
     @_abc_1.abstractmethod
     def ListMailbox(

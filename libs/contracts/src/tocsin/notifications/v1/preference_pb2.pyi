@@ -163,7 +163,7 @@ class Preferences(_message.Message):
     digest_hour: _builtins.int
     """The local hour at which daily digests are sent, 0 to 23. Default 18."""
     hide_amounts: _builtins.bool
-    """Whether SMS and push leave out figures. Default false."""
+    """Whether SMS and push leave out figures, of money and in percent, whoever words them. Default false."""
     time_zone: _builtins.str
     """The IANA time zone. Output only: it comes with the profile."""
     locale: _builtins.str

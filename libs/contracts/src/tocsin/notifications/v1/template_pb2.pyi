@@ -46,7 +46,7 @@ class _TemplateKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Template
     TEMPLATE_KIND_VERIFICATION: _TemplateKind.ValueType  # 8
     """A code that proves an address; by e-mail and text message only."""
     TEMPLATE_KIND_SYSTEM: _TemplateKind.ValueType  # 9
-    """Something about how a person's messages arrive."""
+    """A test that a user sends to a browser of theirs; by push only."""
 
 class TemplateKind(_TemplateKind, metaclass=_TemplateKindEnumTypeWrapper):
     """What a template tells."""
@@ -70,7 +70,7 @@ TEMPLATE_KIND_DIGEST: TemplateKind.ValueType  # 7
 TEMPLATE_KIND_VERIFICATION: TemplateKind.ValueType  # 8
 """A code that proves an address; by e-mail and text message only."""
 TEMPLATE_KIND_SYSTEM: TemplateKind.ValueType  # 9
-"""Something about how a person's messages arrive."""
+"""A test that a user sends to a browser of theirs; by push only."""
 Global___TemplateKind: _TypeAlias = TemplateKind  # noqa: Y015
 
 @_typing.final
@@ -101,7 +101,7 @@ class Template(_message.Message):
     kind: Global___TemplateKind.ValueType
     """What it tells."""
     channel: _types_pb2.Channel.ValueType
-    """Where it is told: e-mail, SMS, inbox or push."""
+    """Where it is told: e-mail, SMS, inbox or push. Refused where its kind is never told."""
     locale: _builtins.str
     """For readers of which locale, BCP 47: a language (`de`), with a script or region where that matters (`de-AT`). Default
     empty: of every locale that the bank has none for.
@@ -410,12 +410,14 @@ class PreviewTemplateRequest(_message.Message):
     locale: _builtins.str
     """The reader's locale, BCP 47. Default: the version's own, else `en-US`."""
     hide_amounts: _builtins.bool
-    """Whether the reader has amounts hidden. Default false."""
+    """Whether the reader has amounts hidden: shown for text messages and push messages, others always have their figures.
+    Default false.
+    """
     @_builtins.property
     def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values in place of the example's, by the names that a notification's metadata has them under: `balance` as `-12.50`,
-        `due_on` as `2025-11-03`, `percent` as `80`. Of a code: `code` and `minutes`; of a system message: `notice`; of a
-        digest: none. Default: the example as it is.
+        `due_on` as `2025-11-03`, `percent` as `80`. Of a code: `code` and `minutes`; of a
+        digest and a system message: none. Default: the example as it is.
         """
 
     def __init__(

@@ -46,8 +46,14 @@ class TemplateServiceStub:
     digest: count, summary, groups (each with heading, label, count, unshown and members, each of those with title, message,
     action_url and fired_at);
     verification: code, minutes;
-    system: notice (`test`, `email_bounced` or `help`).
+    system: none.
     Money, days and numbers are written as the reader's locale writes them; `when` is in the language of the built-in texts.
+
+    A user may have amounts hidden. In text messages and push messages to them `hide_amounts` is true, each variable of
+    money or in percent (amount, balance, threshold, limit, spent, current_amount, target_amount, percent) is `***`, and
+    `title` and `message`, a digest's members' too, are the built-in words without figures: "Your Checking balance is below
+    your threshold." Whatever a template does, it has no figure to tell; with `hide_amounts` it can choose its words. Names
+    are told as they were given. In e-mails and the inbox all figures are there and `hide_amounts` is false.
     """
 
     def __init__(self, channel):
@@ -114,8 +120,14 @@ class TemplateServiceServicer:
     digest: count, summary, groups (each with heading, label, count, unshown and members, each of those with title, message,
     action_url and fired_at);
     verification: code, minutes;
-    system: notice (`test`, `email_bounced` or `help`).
+    system: none.
     Money, days and numbers are written as the reader's locale writes them; `when` is in the language of the built-in texts.
+
+    A user may have amounts hidden. In text messages and push messages to them `hide_amounts` is true, each variable of
+    money or in percent (amount, balance, threshold, limit, spent, current_amount, target_amount, percent) is `***`, and
+    `title` and `message`, a digest's members' too, are the built-in words without figures: "Your Checking balance is below
+    your threshold." Whatever a template does, it has no figure to tell; with `hide_amounts` it can choose its words. Names
+    are told as they were given. In e-mails and the inbox all figures are there and `hide_amounts` is false.
     """
 
     def ListTemplates(self, request, context):
@@ -168,8 +180,8 @@ class TemplateServiceServicer:
     def TestSendTemplate(self, request, context):
         """Sends the example, told by a version of an e-mail or a text message, active or not, to one of the bank's users: to
         the e-mail address or the phone number of their profile, in their locale. It goes out as every message does, but asks
-        neither for their preferences nor for the hour; what may not be sent to their address is not sent. 50 a bank and day
-        (UTC).
+        neither whether they want it nor for the hour; amounts that they have hidden are, and what may not be sent to their
+        address is not sent. 50 a bank and day (UTC).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -242,8 +254,14 @@ class TemplateService:
     digest: count, summary, groups (each with heading, label, count, unshown and members, each of those with title, message,
     action_url and fired_at);
     verification: code, minutes;
-    system: notice (`test`, `email_bounced` or `help`).
+    system: none.
     Money, days and numbers are written as the reader's locale writes them; `when` is in the language of the built-in texts.
+
+    A user may have amounts hidden. In text messages and push messages to them `hide_amounts` is true, each variable of
+    money or in percent (amount, balance, threshold, limit, spent, current_amount, target_amount, percent) is `***`, and
+    `title` and `message`, a digest's members' too, are the built-in words without figures: "Your Checking balance is below
+    your threshold." Whatever a template does, it has no figure to tell; with `hide_amounts` it can choose its words. Names
+    are told as they were given. In e-mails and the inbox all figures are there and `hide_amounts` is false.
     """
 
     @staticmethod

@@ -1,0 +1,50 @@
+"""The books as an operator reads them: all of it looked up when asked, nothing as an audit last saw it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from tocsin_dispatcher.auditing.audit import PATIENCE, spans
+from tocsin_dispatcher.auditing.comparing import SETTLED_AFTER, Books, Comparison
+from tocsin_dispatcher.states import DeliveryState
+from tocsin_dispatcher.store import ledger
+from tocsin_dispatcher.store.database import Engine
+from tocsin_dispatcher.values import Channel
+from tocsin_dispatcher.values.minutes import Compared
+
+_MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The books of a span."""
+
+    lines: tuple[Compared, ...]
+    """The minutes that were compared and had something in them."""
+    compared_until: datetime
+    """Later firings may still be on their way. Not after the span's beginning: nothing was compared."""
+    missing_firings: tuple[UUID, ...]
+    """The first of them, as far as they can be told."""
+    deliveries: tuple[tuple[Channel, DeliveryState, int], ...]
+    found: ledger.Books
+
+    @property
+    def gap(self) -> int:
+        """Firings without a notification, at least."""
+        return sum(line.missing for line in self.lines)
+
+
+async def read_ledger(
+    engine: Engine, evaluator: Books, partner_id: int, since: datetime, until: datetime, now: datetime
+) -> Ledger:
+    """The books of a span as they are now, of one partner or (0) of all. Raises TocsinError."""
+    async with engine.connect() as connection:
+        deliveries = await ledger.totals(connection, since, until, partner_id)
+        found = await ledger.books(connection, since, until, now - PATIENCE, partner_id)
+    comparison, end = Comparison(engine, evaluator, partner_id), min(until, now - SETTLED_AFTER)
+    lines = [line for piece in spans((), since, end) for line in await comparison.minutes(*piece)]
+    differing = [(max(line.minute, since), min(line.minute + _MINUTE, end)) for line in lines if not line.balanced]
+    missing = await comparison.missing_firings(differing)
+    return Ledger(tuple(lines), end, tuple(missing), tuple(deliveries), found)
