@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.acceptance.conftest import OpenTimetable
-from tests.acceptance.timetable import Timetable
+from tests.acceptance.timetable import PARTNER, Timetable
 from tocsin_devstack.faults import CallBehaviour, CallFault, Receiver
 
 START = "2025-11-03 09:00"
@@ -163,12 +163,17 @@ async def test_a_push_service_that_is_busy_or_broken_is_tried_again(timetable: O
 async def test_a_test_reaches_the_browser_at_once_and_says_what_came_of_it(timetable: OpenTimetable) -> None:
     async with timetable(START) as day:
         laptop = await subscribe(day, "laptop")
+        await day.post(day.profile(locale="de-DE"))
+        bank = day.stack.partner_token(PARTNER)
+        words = {"kind": "system", "channel": "push", "subject": "Ein Test: {{ title }}", "text": "{{ message }}"}
+        template = await day.must("POST", "/api/v2/templates", words, bank)
+        await day.must("POST", f"/api/v2/templates/{template['id']}:activate", {}, bank)
         assert await day.must("POST", f"{PATH}/{laptop}:test", {}) == {
             "outcome": "accepted",
             "status_code": "201",
             "answer": "",
         }
-        await day.want("push to laptop: Test")
+        await day.want("push to laptop: Ein Test: Eine Testnachricht")
         again = await day.ask("POST", f"{PATH}/{laptop}:test", {})
         assert (again.status, again.body["reason"]) == (429, "rate_limited")
         day.stack.push.unsubscribe("laptop")

@@ -127,6 +127,8 @@ async def test_what_cannot_be_activated_is_refused_by_part_and_line(timetable: O
             ({"text": "x" * 65_000, "html": "y" * 1_000}, "template.text", "with the other parts more than 64 KB"),
             ({"channel": "sms", "html": "", "subject": "Hello"}, "template.subject", "sms has none"),
             ({"locale": "xx-QQ"}, "template.locale", "is no locale"),
+            ({"kind": "verification", "channel": "push", "html": ""}, "template.channel", "is never told there"),
+            ({"kind": "system"}, "template.channel", "is never told there"),
         ):
             await refused(day, "/api/v2/templates", {**EMAIL_TEMPLATE, **changes}, field, why)
         for changes, field, why in (
@@ -136,12 +138,12 @@ async def test_what_cannot_be_activated_is_refused_by_part_and_line(timetable: O
             ({"text": "{% if direction == 'above' %}\n{{ 1 / 0 }}{% endif %}x"}, "text", "line 2: division by zero"),
             ({"text": ENDLESS}, "text", "took longer than 1 s"),
             ({"text": "{% for n in range(1000) %}{{ 'a' * 1000 }}{% endfor %}"}, "text", "more than 256 KB"),
-            ({"text": "{% if hide_amounts %}{% else %}x{% endif %}"}, "text", "renders to nothing"),
+            ({"text": "{% if direction == 'above' %}{% else %}x{% endif %}"}, "text", "renders to nothing"),
         ):
             template = await created(day, {**EMAIL_TEMPLATE, **changes})
             await refused(day, f"{path(template)}:activate", {}, field, why)
-        template = await created(day, {"kind": "verification", "channel": "push", "subject": "x", "text": "{{ code }}"})
-        await refused(day, f"{path(template)}:activate", {}, "channel", "is never told there")
+        text = await created(day, {**SMS_TEMPLATE, "text": "{% if hide_amounts %}{% else %}x{% endif %}"})
+        await refused(day, f"{path(text)}:activate", {}, "text", "renders to nothing")
         template = await created(day, {**SMS_TEMPLATE, "text": "{{ message }} " * 5})
         await refused(day, f"{path(template)}:activate", {}, "text", "segments")
 
@@ -164,6 +166,37 @@ async def test_a_preview_shows_any_values_in_any_locale(timetable: OpenTimetable
         ):
             wrong = {"values": {"account": "Épargne", name: value}}
             await refused(day, f"{path(template)}:preview", wrong, "values", f"'{name}'")
+
+
+async def test_no_figure_leaves_by_text_message_or_push_for_who_has_them_hidden(timetable: OpenTimetable) -> None:
+    """Not in the bank's own words either, nor in a preview or a test of them; e-mail and inbox tell all."""
+    async with timetable("2025-11-03 09:00") as day:
+        await day.must("PATCH", "/api/v2/preferences", {"hide_amounts": True})
+        await day.must("POST", "/api/v2/push-subscriptions", day.stack.push.browser("laptop"))
+        await day.alert(account_threshold=BELOW, sms_delivery=True, push_delivery=True)
+        told = {"subject": "{{ title }}: {{ balance }}", "text": "{{ message }} {{ balance }} of {{ threshold }}"}
+        sms = await created(day, {**SMS_TEMPLATE, "locale": "en", "text": told["text"]})
+        for template in (
+            sms,
+            await created(day, {**EMAIL_TEMPLATE, **told}),
+            await created(day, {"kind": "account_threshold", "channel": "push", **told}),
+            await created(day, {"kind": "account_threshold", "channel": "in_app", **told}),
+        ):
+            await activated(day, template)
+        await day.at("09:05", day.account("480.00"))
+        await day.want(
+            "email: Low balance: Checking: $480.00",
+            "inbox: Low balance: Checking: $480.00",
+            "push to laptop: Low balance: Checking: ***",
+            "sms: Your Checking balance is below your threshold. *** of ***",
+        )
+        assert day.stack.push.pushed[0].told["message"] == "Your Checking balance is below your threshold. *** of ***"
+
+        hidden = "Your Everyday Checking balance is below your threshold. *** of ***"
+        shown = await by_bank(day, "POST", f"{path(sms)}:preview", {"hide_amounts": True})
+        assert shown["text"] == hidden
+        await by_bank(day, "POST", f"{path(sms)}:test-send", {"user_id": str(USER)})
+        await day.want(f"sms: {hidden}")
 
 
 async def test_a_test_goes_to_the_user_it_names_and_to_nobody_suppressed(timetable: OpenTimetable) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 import typer
+from pydantic_settings import BaseSettings
 from typer.testing import CliRunner
 
 from tocsin_cli.app import make_app
+from tocsin_cli.services import SERVICES
+from tocsin_cli.settings import CliSettings
 from tocsin_kit.clock import SystemClock
+from tocsin_kit.settings import environment_name, load
 
 Run = Callable[..., Any]
 DEV_KEY = "a dev key of more than thirty-two bytes"
@@ -94,6 +99,80 @@ def test_what_is_missing_is_named(tocsin: Run) -> None:
     assert "TOCSIN_INTERNAL_KEY" in result.stderr
     assert "TOCSIN_JWKS" in result.stderr
     assert "JOB_MAX_ATTEMPTS" in result.stdout, "the settings are listed all the same"
+
+
+def test_lists_and_pairs_are_told_as_they_are_typed(tocsin: Run) -> None:
+    result = tocsin(
+        "config",
+        "dispatcher",
+        DATABASE_URL="postgresql://tocsin@db/tocsin_dispatcher",
+        TOCSIN_INTERNAL_KEY="an internal key of more than 32 bytes",
+        TOCSIN_ENV="dev",
+        TOCSIN_PROVIDER_PACES="sendgrid=600,twilio=60",
+        TOCSIN_SMTP_PASSWORD="hunter4",
+    )
+    assert result.exit_code == 0, result.output
+    lines = {line.split()[0]: line.split(maxsplit=4) for line in result.stdout.splitlines() if line.strip()}
+    assert lines["TOCSIN_EMAIL_PROVIDERS"][1:4] == ["sendgrid,smtp", "sendgrid,smtp", "default"]
+    assert "in order, by comma" in lines["TOCSIN_EMAIL_PROVIDERS"][4]
+    paces = lines["TOCSIN_PROVIDER_PACES"]
+    assert paces[1:3] == ["sendgrid=600,twilio=60", "environment"], "the default is empty"
+    assert "as sendgrid=600,twilio=60" in " ".join(paces[3:])
+    assert "hunter4" not in result.output
+
+
+def test_a_list_that_is_none_is_named_with_all_else_that_is_wrong(tocsin: Run) -> None:
+    wrong = {"TOCSIN_EMAIL_PROVIDERS": "[", "TOCSIN_PROVIDER_PACES": "{", "LOG_LEVEL": "loud"}
+    result = tocsin("config", "dispatcher", **wrong)
+    assert result.exit_code == 1, result.exception
+    for name in (*wrong, "DATABASE_URL", "TOCSIN_INTERNAL_KEY"):
+        assert f"{name}: " in result.stderr
+    assert "TOCSIN_EMAIL_PROVIDERS" in result.stdout, "the settings are listed all the same"
+
+
+NONSENSE = ["nonsense", "[", "{", "[1,", ",", "=", "a=b=c", "-1", "1e400", "nan", "9" * 400, "99999999999 days", "AAAA"]
+KINDS: list[type[BaseSettings]] = [*(known.settings_type() for known in SERVICES), CliSettings]
+#: The product's own; all the rest begin with TOCSIN_ (operations.md, Configuration).
+UNPREFIXED = {
+    *("DATABASE_URL", "DATABASE_POOL_MIN", "DATABASE_POOL_MAX", "DATABASE_POOL_TIMEOUT", "PORT", "NATS_URL"),
+    *("SENDGRID_API_KEY", "SENDGRID_FROM_EMAIL", "SENDGRID_FROM_NAME", "SENDGRID_BASE_URL"),
+    *("SENDGRID_WEBHOOK_PUBLIC_KEY", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM_NUMBER"),
+    *("TWILIO_MESSAGING_SERVICE_SID", "TWILIO_BASE_URL", "PUBLIC_URL", "FRONTEND_URL", "WORKER_CONCURRENCY"),
+    *("JOB_MAX_ATTEMPTS", "RATE_LIMIT_HOURLY", "RATE_LIMIT_DAILY", "SENTRY_DSN", "LOG_LEVEL"),
+}
+
+
+def variables(kind: type[BaseSettings]) -> list[str]:
+    """What it reads."""
+    return [environment_name(name, field) for name, field in kind.model_fields.items()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_are_the_product_s_or_begin_as_ours(kind: type[BaseSettings]) -> None:
+    for name in variables(kind):
+        assert name in UNPREFIXED or name.startswith(("TOCSIN_", "OTEL_")), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=lambda text: text[:12])
+def test_whatever_a_variable_holds_is_taken_or_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: type[BaseSettings],
+    nonsense: str,
+) -> None:
+    """One that ends the reading would hide what else is wrong."""
+    monkeypatch.chdir(tmp_path)
+    for name in variables(kind):
+        monkeypatch.setenv(name, nonsense)
+    with pytest.raises(SystemExit) as ended:
+        load(kind)
+    assert ended.value.code == 2
+    named = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+    assert len(named) == len(set(named)), named
+    assert "TOCSIN_ENV" in named, "the first one"
+    assert set(named) <= set(variables(kind))
 
 
 def test_databases_that_nobody_named_are_asked_for_at_once(tocsin: Run) -> None:

@@ -1,11 +1,12 @@
 """Tokens of links: nobody makes one but who has the key."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin_kit.signed_tokens import SignedTokens
+from tocsin_kit.signed_tokens import SignedTokens, signing_keys
 
-OURS = SignedTokens({"1": b"an old key", "2": b"the key of today"}, "a purpose")
+OURS = SignedTokens({"2": b"the key of today", "1": b"an old key"}, "a purpose")
 SPELLING = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
@@ -41,3 +42,18 @@ def test_a_token_of_another_purpose_or_key_is_none() -> None:
     assert OURS.read(SignedTokens({"2": b"the key of today"}, "another").made(claims)) is None
     assert OURS.read(SignedTokens({"2": b"a stranger's"}, "a purpose").made(claims)) is None
     assert OURS.read(SignedTokens({"3": b"the key of today"}, "a purpose").made(claims)) is None
+
+
+def test_a_key_is_changed_by_putting_the_new_one_first() -> None:
+    old, new = "the key of last year", "the key of this year"
+    before = SignedTokens(signing_keys(old), "a purpose").made("claims")
+    changed = SignedTokens(signing_keys(f"{new}, {old}"), "a purpose")
+    assert changed.read(before) == "claims"
+    assert SignedTokens(signing_keys(new), "a purpose").read(changed.made("claims")) == "claims"
+    assert SignedTokens(signing_keys(new), "a purpose").read(before) is None
+
+
+@pytest.mark.parametrize("setting", ["", "too short", "long enough to be a key,", "long enough to be a key,short"])
+def test_a_key_that_can_be_guessed_is_refused(setting: str) -> None:
+    with pytest.raises(ValueError, match="at least 16"):
+        signing_keys(setting)

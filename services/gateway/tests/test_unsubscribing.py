@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from yarl import URL
 
 from tocsin_gateway.settings import GatewaySettings
-from tocsin_kit.signed_tokens import SignedTokens
+from tocsin_kit.signed_tokens import SignedTokens, signing_keys
 
 from .conftest import Gateway, Start
 
 KEY = "a key of unsubscribe links"
-TOKENS = SignedTokens({"1": KEY.encode()}, "tocsin unsubscribe")
+TOKENS = SignedTokens(signing_keys(KEY), "tocsin unsubscribe")
 OF_GOALS, OF_ALL = TOKENS.made("1:42:goal:email"), TOKENS.made("1:42:all:email")
 ONE_CLICK = b"List-Unsubscribe=One-Click"
 AT_ONCE = 16
@@ -79,8 +79,8 @@ async def test_a_link_that_nobody_made_is_refused(start: Start) -> None:
     """One of another purpose or with another key among them."""
     strange = [
         OF_GOALS[:-1],
-        SignedTokens({"1": b"a stranger's key"}, "tocsin unsubscribe").made("1:42:goal:email"),
-        SignedTokens({"1": KEY.encode()}, "another purpose").made("1:42:goal:email"),
+        SignedTokens(signing_keys("a stranger's own key"), "tocsin unsubscribe").made("1:42:goal:email"),
+        SignedTokens(signing_keys(KEY), "another purpose").made("1:42:goal:email"),
     ]
     async with start(TOCSIN_UNSUBSCRIBE_KEY=KEY) as gateway:
         for token in strange:

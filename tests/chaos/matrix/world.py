@@ -88,7 +88,7 @@ async def world(folder: Path, mail: Way, migrating: asyncio.Lock) -> AsyncIterat
             event_step=_EVENT_STEP,
             smtp=True,
             dispatcher={
-                "TOCSIN_EMAIL_PROVIDERS": f'["{mail}"]',
+                "TOCSIN_EMAIL_PROVIDERS": mail,
                 "TOCSIN_PROVIDER_SECONDS": f"{CALL_LIMIT.total_seconds():g}",
                 "TOCSIN_SMTP_CONNECTIONS": "40",
             },

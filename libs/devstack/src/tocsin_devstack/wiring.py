@@ -149,10 +149,10 @@ class Wiring:
         if self.smtp_port is None:
             return {}
         return {
-            "SMTP_HOST": "127.0.0.1",
-            "SMTP_PORT": str(self.smtp_port),
-            "SMTP_USERNAME": SMTP_USERNAME,
-            "SMTP_PASSWORD": self.secrets.smtp_password,
+            "TOCSIN_SMTP_HOST": "127.0.0.1",
+            "TOCSIN_SMTP_PORT": str(self.smtp_port),
+            "TOCSIN_SMTP_USERNAME": SMTP_USERNAME,
+            "TOCSIN_SMTP_PASSWORD": self.secrets.smtp_password,
             "TOCSIN_SMTP_TLS": "none",
         }
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
@@ -20,6 +20,30 @@ DEV_LOG_HASH_KEY = "tocsin"
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
+def _parts(value: object) -> object:
+    """What text lists; anything else as it is."""
+    return [part for one in value.split(",") if (part := one.strip())] if isinstance(value, str) else value
+
+
+def _pairs(value: object) -> object:
+    """What text pairs up; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    pairs = [one.partition("=") for one in value.split(",") if one.strip()]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        raise ValueError("want name=value, several by comma")
+    named = {name.strip(): said.strip() for name, _, said in pairs}
+    if len(named) < len(pairs):
+        raise ValueError("it has a name more than once")
+    return named
+
+
+#: For a setting that is a list: as text its parts by comma, `sendgrid,smtp`.
+Listed = BeforeValidator(_parts)
+#: For a setting that is a mapping: as text its pairs by comma, `sendgrid=600,twilio=60`.
+Paired = BeforeValidator(_pairs)
+
+
 class Environment(StrEnum):
     """Where the process runs; conveniences that are unsafe in production exist in dev only."""
 
@@ -28,9 +52,16 @@ class Environment(StrEnum):
 
 
 class ServiceSettings(BaseSettings):
-    """The settings that every service has. A service's own class adds to them."""
+    """The settings that every service has. A service's own class adds to them: lists `Listed`, mappings `Paired`."""
 
-    model_config = SettingsConfigDict(populate_by_name=True, extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        # Else lists are read as JSON, and one that is none ends the reading: the other wrong ones are not heard of.
+        enable_decoding=False,
+    )
 
     env: Environment = Field(Environment.PRODUCTION, validation_alias="TOCSIN_ENV", description="dev or production")
     database_url: SecretStr = Field(
@@ -156,8 +187,11 @@ def load(kind: type[Loaded]) -> Loaded:
 def complaints(kind: type[BaseSettings], error: ValidationError) -> list[str]:
     """A line per wrong setting, by the name of its variable, without its value."""
     names = {name: environment_name(name, field) for name, field in kind.model_fields.items()}
-    places = [(str(wrong["loc"][0]), wrong["msg"].removeprefix("Value error, ")) for wrong in error.errors()]
-    return [f"{names.get(place, place)}: {message}" for place, message in places]
+    first: dict[str, str] = {}
+    for wrong in error.errors():
+        place = str(wrong["loc"][0])
+        first.setdefault(names.get(place, place), wrong["msg"].removeprefix("Value error, "))
+    return [f"{variable}: {message}" for variable, message in first.items()]
 
 
 @dataclass(frozen=True)
@@ -174,7 +208,18 @@ class SettingLine:
 def described(kind: type[BaseSettings], values: BaseSettings | None) -> Iterator[SettingLine]:
     """Every setting of `kind` with its value in `values` (None: not loaded)."""
     for name, field in kind.model_fields.items():
-        default = "required" if field.is_required() else str(field.default)
-        value = default if values is None else str(getattr(values, name))
+        default = "required" if field.is_required() else _as_typed(field.default)
+        value = default if values is None else _as_typed(getattr(values, name))
         unset = values is None or name not in values.model_fields_set
         yield SettingLine(environment_name(name, field), value, default, field.description or "", unset)
+
+
+def _as_typed(value: object) -> str:
+    """As it is said in the environment."""
+    match value:
+        case tuple():
+            return ",".join(map(str, value))
+        case Mapping():
+            return ",".join(f"{name}={said}" for name, said in value.items())
+        case _:
+            return str(value)

@@ -11,17 +11,30 @@ import hmac
 from collections.abc import Mapping
 
 _SIGNATURE_BYTES = 16
+_SHORTEST_KEY = 16
+
+
+def signing_keys(setting: str) -> dict[str, bytes]:
+    """The keys in a setting, at least 16 characters each, several by comma, by ids that are their own.
+
+    Raises ValueError.
+    To change the key put the new one first, and leave the old one for as long as its tokens shall work.
+    """
+    keys = [key.strip().encode() for key in setting.split(",")]
+    if any(len(key) < _SHORTEST_KEY for key in keys):
+        raise ValueError(f"want at least {_SHORTEST_KEY} characters in each key")
+    return {hashlib.sha256(key).hexdigest()[:4]: key for key in keys}
 
 
 class SignedTokens:
-    """Makes and reads the tokens of one purpose. The last key signs, all of them verify: so keys can be changed."""
+    """Makes and reads the tokens of one purpose. The first key signs, all of them verify: so keys can be changed."""
 
     def __init__(self, keys: Mapping[str, bytes], purpose: str) -> None:
         self._keys, self._purpose = keys, purpose.encode() + b"\0"
 
     def made(self, claims: str) -> str:
         """The token of these claims, URL-safe."""
-        key_id = list(self._keys)[-1]
+        key_id = next(iter(self._keys))
         signed = f"{key_id}:{claims}".encode()
         return _encoded(self._signature(key_id, signed) + signed)
 

@@ -84,6 +84,7 @@ from tocsin_dispatcher.templating.checking import Checks
 from tocsin_dispatcher.templating.children import Children
 from tocsin_dispatcher.templating.composing import Worded
 from tocsin_dispatcher.templating.failures import Failures
+from tocsin_dispatcher.templating.push_tests import PushTests
 from tocsin_dispatcher.templating.trials import Trials
 from tocsin_dispatcher.templating.versions import Versions
 from tocsin_dispatcher.templating.wording import Wording
@@ -118,6 +119,7 @@ from tocsin_kit.rpc.server import GrpcServer, Registration
 from tocsin_kit.rpc.tokens import InternalTokens, TokenVerifier
 from tocsin_kit.sealing import Seals
 from tocsin_kit.settings import Environment
+from tocsin_kit.signed_tokens import signing_keys
 from tocsin_kit.telemetry.metrics import Metrics
 
 #: What deliveries become, and jobs, is news that nobody waits for: at a hundred a second, five are told together.
@@ -145,7 +147,7 @@ async def dispatcher(
     announcer = Announcer(outbox, change_to_event, measured)
     news = InboxNews(broker)
     letters = DeadLetters(engine, clock, ids)
-    links = UnsubscribeLinks({"1": settings.unsubscribe_key.get_secret_value().encode()}, settings.public_url)
+    links = UnsubscribeLinks(signing_keys(settings.unsubscribe_key.get_secret_value()), settings.public_url)
     renderer = Renderer(settings.frontend_url, settings.sendgrid_from_name)
     defaults = Defaults(settings.rate_limit_hourly, settings.rate_limit_daily)
     address_key = (settings.address_key or settings.internal_key).get_secret_value().encode()
@@ -171,7 +173,8 @@ async def dispatcher(
     checks = Checks(trying, renderer)
     versions = Versions(engine, clock, ids, checks, active_templates, defaults)
     trials = Trials(engine, clock, ids, versions, checks, links, announcer, bells, defaults)
-    rules_of_urls = UrlRules(settings.more_push_services, local)
+    push_tests = PushTests(engine, clock, wording, renderer, defaults)
+    rules_of_urls = UrlRules(settings.push_services, local)
 
     async with (
         http_client(call_limit, tracer) as http,
@@ -280,7 +283,7 @@ async def dispatcher(
         limits = Limits(per_partner=settings.verifications_a_day)
         verifications = Verifications(engine, announcer, bells, clock, ids, codes, defaults, address_key, limits)
         destinations = DestinationRpcs(
-            Browsers(engine, clock, ids, seals, rules_of_urls, address_key, webpush, settings.frontend_url),
+            Browsers(engine, clock, ids, seals, rules_of_urls, address_key, webpush, push_tests.texts),
             Endpoints(engine, clock, ids, random, seals, rules_of_urls, webhooks, tried_event),
             "" if vapid is None else vapid.public_key,
             ids,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tocsin_dispatcher.values import OutcomeKind
+from tocsin_dispatcher.provider_text import shown
+from tocsin_dispatcher.values import Outcome, OutcomeKind
 
 FAILURES_IN_A_ROW = 5
 WINDOW = 50
@@ -71,22 +72,22 @@ class Breaker:
             case BreakerState.HALF_OPEN:
                 return replace(self, probing=True)
 
-    def ended(self, kind: OutcomeKind, now: datetime, reason: str = "") -> "Breaker":
-        """After a call's outcome. Transient, unknown and account count as failures, accepted as success; permanent
-        and throttled are answers about the message and count as neither."""
-        if kind in _COUNTED:
-            return self._failed(kind, now, reason)
+    def ended(self, outcome: Outcome, now: datetime) -> "Breaker":
+        """After a call's outcome. Transient, unknown and account count as failures, accepted as success; permanent and
+        throttled are answers about the message, others about its address alone, and count as neither."""
+        if _counts(outcome):
+            return self._failed(outcome, now)
         settled = replace(self, probing=False) if self.probing else self
-        return settled._succeeded(now) if kind is OutcomeKind.ACCEPTED else settled
+        return settled._succeeded(now) if outcome.kind is OutcomeKind.ACCEPTED else settled
 
-    def _failed(self, kind: OutcomeKind, now: datetime, reason: str) -> "Breaker":
+    def _failed(self, outcome: Outcome, now: datetime) -> "Breaker":
         failures, recent = self.failures + 1, (self.recent << 1 | 1) & _WINDOW_BITS
         counted = replace(self, failures=failures, recent=recent)
         if self.state is BreakerState.OPEN:
             return counted
         too_many = failures >= FAILURES_IN_A_ROW or recent.bit_count() >= FAILURES_IN_WINDOW
-        if too_many or kind is OutcomeKind.ACCOUNT or self.state is BreakerState.HALF_OPEN:
-            return counted._opened(now, reason)
+        if too_many or outcome.kind is OutcomeKind.ACCOUNT or self.state is BreakerState.HALF_OPEN:
+            return counted._opened(now, shown(outcome.answer))
         return counted
 
     def _opened(self, now: datetime, reason: str) -> "Breaker":
@@ -109,6 +110,11 @@ class Breaker:
         if not self.failures and not self.recent:
             return self
         return replace(self, failures=0, recent=self.recent << 1 & _WINDOW_BITS)
+
+
+def _counts(outcome: Outcome) -> bool:
+    """Whether it speaks against the provider."""
+    return outcome.kind in _COUNTED and not outcome.about_address
 
 
 def closed(since: datetime) -> Breaker:
@@ -138,12 +144,12 @@ class Breakers:
         """An admitted call was not made after all."""
         self._put(key, replace(self.of(key, now), probing=False))
 
-    def record(self, key: BreakerKey, kind: OutcomeKind, now: datetime, reason: str = "") -> Breaker | None:
+    def record(self, key: BreakerKey, outcome: Outcome, now: datetime) -> Breaker | None:
         """Count an outcome; the breaker when it is worth writing to the database (a failure or a change), else None."""
         before = self.of(key, now)
-        after = before.ended(kind, now, reason)
+        after = before.ended(outcome, now)
         self._put(key, after)
-        return after if kind in _COUNTED or before.state is not after.state else None
+        return after if _counts(outcome) or before.state is not after.state else None
 
     def _put(self, key: BreakerKey, breaker: Breaker) -> None:
         """One that has nothing to tell yet is not kept: there is one for every webhook endpoint."""

@@ -7,14 +7,15 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, StringConstraints, ValidationInfo, field_validator
 
 from tocsin_dispatcher.providers.vapid import private_key
 from tocsin_kit.sealing import bytes_of, keys_of
-from tocsin_kit.settings import Environment, Port, Seconds, ServiceSettings
+from tocsin_kit.settings import Environment, Listed, Paired, Port, Seconds, ServiceSettings
+from tocsin_kit.signed_tokens import signing_keys
 
 _LOCAL = r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}:[0-9]{1,5}"
-_DEV_UNSUBSCRIBE_KEY = "tocsin unsubscribe, for development only"
+_DEV_UNSUBSCRIBE_KEY = "tocsin unsubscribe key for development only"
 _TO_RECORD = 5.0
 """Seconds from the end of a call until its outcome is surely written."""
 
@@ -59,11 +60,13 @@ class DispatcherSettings(ServiceSettings):
         "https://api.twilio.com", validation_alias="TWILIO_BASE_URL", description="Twilio's API"
     )
     smtp_host: str = Field(
-        "", validation_alias="SMTP_HOST", description="server that takes e-mail; without one none goes by SMTP"
+        "", validation_alias="TOCSIN_SMTP_HOST", description="server that takes e-mail; without one none goes by SMTP"
     )
-    smtp_port: Port = Field(587, validation_alias="SMTP_PORT", description="its port; 465 is usual for tls")
-    smtp_username: str = Field("", validation_alias="SMTP_USERNAME", description="log-in; empty where there is none")
-    smtp_password: SecretStr = Field(SecretStr(""), validation_alias="SMTP_PASSWORD", description="the log-in's")
+    smtp_port: Port = Field(587, validation_alias="TOCSIN_SMTP_PORT", description="its port; 465 is usual for tls")
+    smtp_username: str = Field(
+        "", validation_alias="TOCSIN_SMTP_USERNAME", description="log-in; empty where there is none"
+    )
+    smtp_password: SecretStr = Field(SecretStr(""), validation_alias="TOCSIN_SMTP_PASSWORD", description="the log-in's")
     smtp_security: Literal["none", "starttls", "tls"] = Field(
         "starttls",
         validation_alias="TOCSIN_SMTP_TLS",
@@ -73,25 +76,25 @@ class DispatcherSettings(ServiceSettings):
     smtp_connections: int = Field(
         10, ge=1, validation_alias="TOCSIN_SMTP_CONNECTIONS", description="connections to it at once, per process"
     )
-    email_chain: tuple[Literal["sendgrid", "smtp", "mailbox"], ...] = Field(
+    email_chain: Annotated[tuple[Literal["sendgrid", "smtp", "mailbox"], ...], Listed] = Field(
         ("sendgrid", "smtp"),
+        min_length=1,
         validation_alias="TOCSIN_EMAIL_PROVIDERS",
-        description="providers of e-mail in order, JSON list; those without credentials are left out",
+        description="providers of e-mail in order, by comma; those without credentials are left out",
     )
     provider_seconds: Seconds = Field(
         10.0, validation_alias="TOCSIN_PROVIDER_SECONDS", description="time limit of a provider's call"
     )
-    provider_paces: dict[Literal["sendgrid", "smtp", "twilio"], Annotated[int, Field(ge=1)]] = Field(
+    provider_paces: Annotated[dict[Literal["sendgrid", "smtp", "twilio"], Annotated[int, Field(ge=1)]], Paired] = Field(
         {},
         validation_alias="TOCSIN_PROVIDER_PACES",
-        description='calls a minute and process, by provider, JSON as {"twilio": 60}; default none',
+        description="calls a minute and process, by provider, as sendgrid=600,twilio=60; those not named have no pace",
     )
     unsubscribe_key: SecretStr = Field(
         SecretStr(_DEV_UNSUBSCRIBE_KEY),
         validation_alias="TOCSIN_UNSUBSCRIBE_KEY",
         validate_default=True,
-        min_length=16,
-        description="signs unsubscribe links, required in production; the gateway has the same",
+        description="signs unsubscribe links, required in production; the gateway has the same; new,old to change it",
     )
     address_key: SecretStr | None = Field(
         None, validation_alias="TOCSIN_ADDRESS_KEY", description="keys the suppression list; default the internal key"
@@ -114,15 +117,14 @@ class DispatcherSettings(ServiceSettings):
         pattern="^(mailto:|https://).+",
         description="where push services find us, mailto: or https:",
     )
-    push_services: str = Field(
-        "",
+    push_services: Annotated[tuple[Annotated[str, StringConstraints(to_lower=True)], ...], Listed] = Field(
+        (),
         validation_alias="TOCSIN_PUSH_SERVICES",
         description="hosts of push services beside those of the known browsers, by comma; names below them too",
     )
-    local_endpoints: str = Field(
-        "",
+    local_endpoints: Annotated[tuple[Annotated[str, Field(pattern=f"^{_LOCAL}$")], ...], Listed] = Field(
+        (),
         validation_alias="TOCSIN_LOCAL_ENDPOINTS",
-        pattern=f"^({_LOCAL}(,{_LOCAL})*)?$",
         description="in dev: addresses of this machine that webhooks and push may call, by comma, as 127.0.0.1:8080",
     )
     worker_concurrency: int = Field(
@@ -187,7 +189,8 @@ class DispatcherSettings(ServiceSettings):
     @field_validator("unsubscribe_key")
     @classmethod
     def _signs_in_production(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if value.get_secret_value() == _DEV_UNSUBSCRIBE_KEY and info.data.get("env") is Environment.PRODUCTION:
+        keys = signing_keys(value.get_secret_value()).values()
+        if _DEV_UNSUBSCRIBE_KEY.encode() in keys and info.data.get("env") is Environment.PRODUCTION:
             raise ValueError("it is required: with a key that everybody knows anybody unsubscribes others")
         return value
 
@@ -214,7 +217,7 @@ class DispatcherSettings(ServiceSettings):
 
     @field_validator("local_endpoints")
     @classmethod
-    def _are_for_dev(cls, value: str, info: ValidationInfo) -> str:
+    def _are_for_dev(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if value and info.data.get("env") is Environment.PRODUCTION:
             raise ValueError("they are for TOCSIN_ENV=dev only: whoever adds an endpoint could reach them")
         return value
@@ -230,14 +233,9 @@ class DispatcherSettings(ServiceSettings):
         return None if self.vapid_key is None else private_key(bytes_of(self.vapid_key.get_secret_value()))
 
     @property
-    def more_push_services(self) -> tuple[str, ...]:
-        """Hosts beside those of the known browsers."""
-        return tuple(host for one in self.push_services.split(",") if (host := one.strip().lower()))
-
-    @property
     def local_addresses(self) -> frozenset[tuple[str, int]]:
         """Host and port of each local endpoint."""
-        pairs = (one.rpartition(":") for one in self.local_endpoints.split(",") if one)
+        pairs = (one.rpartition(":") for one in self.local_endpoints)
         return frozenset((host, int(port)) for host, _, port in pairs)
 
     @field_validator("lease_seconds")

@@ -20,7 +20,7 @@ def kind_switch(user: UserKey, told: TemplateKind, channel: Channel) -> KindSwit
 
 @dataclass(frozen=True)
 class UnsubscribeLinks:
-    """Makes and reads the links; the last key signs, all of them verify, so that keys can be changed. The gateway,
+    """Makes and reads the links; the first key signs, all of them verify, so that keys can be changed. The gateway,
     which shows their page, has the same ones."""
 
     keys: Mapping[str, bytes]

@@ -2,14 +2,15 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+from tocsin_dispatcher.destinations.reading import browsers_of
 from tocsin_dispatcher.intake.dead_letters import DeadLetters, Letter
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.values import Channel, MerchantNameContext
 from tocsin_dispatcher.values.firing import AlertKind
 
-from .bench import Bench
+from .bench import Bench, ScriptedWay
 from .conftest import MakeBench
 
 
@@ -69,6 +70,57 @@ async def test_deliveries_wait_for_the_profile_the_evaluator_knew_at_most_a_minu
     assert (await bench.delivery()).due_at > bench.clock.now(), "an older version releases nothing"
     await bench.profile(version=2)
     assert (await bench.delivery()).due_at == bench.clock.now()
+
+
+HALF_PAST_THREE = datetime(2025, 11, 5, 9, 30, tzinfo=UTC)
+"""At night in Chicago, in the morning in UTC."""
+
+
+async def _sleeper_with_a_browser(benches: MakeBench) -> Bench:
+    """Somebody who has quiet hours and a browser, and whose profile has not come."""
+    bench = await benches(ScriptedWay(Channel.PUSH, read=browsers_of))
+    bench.clock.move_to(HALF_PAST_THREE)
+    await bench.execute(
+        "INSERT INTO preferences (partner_id, user_id, quiet_hours_enabled, updated_at) VALUES (1, 1, true, :now)",
+        now=HALF_PAST_THREE,
+    )
+    await bench.execute(
+        "INSERT INTO push_subscriptions (partner_id, id, user_id, name, service, endpoint_hash, sealed, created_at)"
+        " VALUES (1, :id, 1, '', 'push.example', 'x', '', :at)",
+        id=bench.ids.uuid7(),
+        at=HALF_PAST_THREE,
+    )
+    return bench
+
+
+async def test_a_push_message_at_night_waits_for_the_profile_that_says_so(benches: MakeBench) -> None:
+    bench = await _sleeper_with_a_browser(benches)
+    async with bench.working():
+        await bench.intake.take_in([bench.firing()])
+        await bench.quiet()
+        awaited = await bench.delivery()
+        assert (awaited.status, awaited.reason) == ("held", "profile_awaited")
+        bench.clock.advance(timedelta(seconds=1))
+        await bench.profile()
+        await bench.quiet()
+        held = await bench.delivery()
+        assert (held.status, held.reason) == ("held", "quiet_hours")
+        assert held.due_at == datetime(2025, 11, 5, 14, 0, tzinfo=UTC), "08:00 in Chicago"
+        assert bench.way.calls == []
+        bench.clock.move_to(held.due_at)
+        await bench.quiet()
+        assert len(bench.way.calls) == 1
+        assert (await bench.delivery()).status == "sent"
+
+
+async def test_a_push_message_whose_profile_never_comes_leaves_after_a_minute(benches: MakeBench) -> None:
+    """Where it goes is known, unlike an e-mail's address; which hour it is there is not, and is taken to be UTC's."""
+    bench = await _sleeper_with_a_browser(benches)
+    async with bench.working():
+        await bench.intake.take_in([bench.firing()])
+        await bench.quiet()
+        assert await bench.step() == HALF_PAST_THREE + timedelta(seconds=60)
+        assert (await bench.delivery()).status == "sent"
 
 
 async def test_an_older_profile_never_overwrites_a_newer_one(benches: MakeBench) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tocsin_dispatcher.addresses import address_hash
 from tocsin_dispatcher.announcing import Announcer
 from tocsin_dispatcher.doors.translate import change_to_event
+from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.rendering.links import action_url
 from tocsin_dispatcher.rendering.renderer import Renderer
 from tocsin_dispatcher.store import tables
@@ -27,6 +28,7 @@ from tocsin_dispatcher.templating.checking import Checks, Unfit
 from tocsin_dispatcher.templating.children import Children, Failure, FailureKind
 from tocsin_dispatcher.templating.examples import example, reader
 from tocsin_dispatcher.templating.failures import Failures
+from tocsin_dispatcher.templating.push_tests import PushTests
 from tocsin_dispatcher.templating.quarantine import PAUSE
 from tocsin_dispatcher.templating.trials import A_DAY, Trials
 from tocsin_dispatcher.templating.versions import Versions
@@ -47,6 +49,7 @@ PATIENT = timedelta(seconds=20)
 GOAL_SMS = Slot(TemplateKind.GOAL, Channel.SMS, None)
 GOAL = example(TemplateKind.GOAL)
 EN = reader("en-US")
+RENDERER = Renderer("https://app.example", "First Bank")
 BANK, OTHER_BANK = 1, 2
 #: Fine with the example, and not with the goal called Boat.
 TURNS = "{{% if goal == 'Boat' %}}{}{{% else %}}fine{{% endif %}}"
@@ -87,7 +90,7 @@ class Desk:
 def desk(bench: Bench, limit: timedelta = PATIENT) -> Desk:
     """A desk at the bench's replica."""
     engine, clock, ids = bench.engine, bench.clock, bench.ids
-    renderer, defaults = Renderer("https://app.example", "First Bank"), Defaults(10, 50)
+    renderer, defaults = RENDERER, Defaults(10, 50)
     children, active = Children(limit=limit, patience=PATIENT), ActiveTemplates(engine, clock)
     metrics = Metrics(CollectorRegistry())
     failures = Failures(engine, clock, metrics, Bell(Activity()))
@@ -438,6 +441,43 @@ async def test_a_trial_leaves_by_the_worker_as_it_was_rendered(staff: Desk) -> N
     assert tuple(trial) == ("Hello Summer holiday", version.id)
     await staff.bench.execute("DELETE FROM deliveries")
     assert await staff.bench.rows("SELECT 1 FROM template_trials") == []
+
+
+async def test_a_trial_hides_amounts_from_who_has_them_hidden(staff: Desk) -> None:
+    """As the message would that it shows."""
+    await staff.bench.profile()
+    version = await staff.add("{{ message }} {{ current_amount }}")
+    told = {
+        False: "Your goal 'Summer holiday' has reached 75% completion! $1,500.00",
+        True: "Your goal 'Summer holiday' has reached a milestone! ***",
+    }
+    for hidden, words in told.items():
+        await staff.bench.execute(
+            "INSERT INTO preferences (partner_id, user_id, hide_amounts, updated_at) VALUES (1, 1, :hidden, :now)"
+            " ON CONFLICT (partner_id, user_id) DO UPDATE SET hide_amounts = :hidden",
+            hidden=hidden,
+            now=staff.bench.clock.now(),
+        )
+        sent = await staff.trials.send(BANK, version.id, 1, "staff")
+        (trial,) = await staff.bench.rows("SELECT body FROM template_trials WHERE delivery_id = :id", id=sent)
+        assert trial.body == words
+
+
+async def test_a_test_of_a_browser_is_in_its_reader_s_language_and_in_the_bank_s_words(staff: Desk) -> None:
+    """By push only, so that no other version of it can be added; of whom nothing is known reads English."""
+    bench, slot = staff.bench, Slot(TemplateKind.SYSTEM, Channel.PUSH, None)
+    await bench.profile()
+    await bench.execute("UPDATE contacts SET locale = 'de-AT'")
+    tests = PushTests(bench.engine, bench.clock, staff.wording, RENDERER, Defaults(10, 50))
+    assert (await tests.texts(UserKey(BANK, 1))).title == "Eine Testnachricht"
+    once = RequestKey(BANK, "staff", "CreateTemplate", "1")
+    words = {"subject": "{{ title }}!", "text": "{{ sender }} says hello"}
+    added = await staff.versions.add(BANK, slot, "", words, "staff", once, b"")
+    await staff.versions.activate(BANK, added.id, "staff")
+    told = await tests.texts(UserKey(BANK, 1))
+    assert (told.title, told.message) == ("Eine Testnachricht!", "First Bank says hello")
+    assert told.action_url == "https://app.example/notifications"
+    assert (await tests.texts(UserKey(OTHER_BANK, 1))).message == "Messages from First Bank arrive here."
 
 
 async def test_a_trial_to_a_suppressed_address_is_not_sent(staff: Desk) -> None:

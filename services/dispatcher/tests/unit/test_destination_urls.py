@@ -54,6 +54,8 @@ def test_an_origin_shows_neither_path_nor_query(url: str, shown: str) -> None:
     ("url", "service"),
     [
         ("https://fcm.googleapis.com/fcm/send/1", "fcm.googleapis.com"),
+        ("https://FCM.googleapis.com:443/fcm/send/2", "fcm.googleapis.com"),  # the same origin, so the same breaker
+        ("https://fcm.googleapis.com:8443/fcm/send/3", "fcm.googleapis.com_8443"),
         ("https://updates.push.services.mozilla.com/wpush/v2/1", "updates.push.services.mozilla.com"),
         ("https://web.push.apple.com/1", "web.push.apple.com"),
         ("https://db5p.notify.windows.com/w/?token=1", "db5p.notify.windows.com"),

@@ -1,7 +1,8 @@
 """The plan and the gate for push messages and webhooks, whose deliveries have addresses of their own."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,7 @@ from tocsin_kit.ids import SeededIds
 NOON = datetime(2025, 11, 5, 18, 0, tzinfo=UTC)
 LAPTOP, PHONE, MINE, BANKS, OFF = (UUID(int=number) for number in range(1, 6))
 PENDING, SUPPRESSED = (DeliveryState.PENDING, None), DeliveryState.SUPPRESSED
+AWAITED = (DeliveryState.HELD, Reason.PROFILE_AWAITED)
 BROWSER = PushSubscription(1, LAPTOP, "push.example", b"")
 ENDPOINT = WebhookEndpoint(1, MINE, "https://hook.example/1", "https://hook.example", False, (), b"{}")
 
@@ -44,19 +46,26 @@ def taking(id_: UUID, *kinds: AlertKind, banks: bool = False, disabled: bool = F
     return EndpointTaking(id_, banks, frozenset(kinds), disabled)
 
 
+def made(firing: Firing, addresses: OwnAddresses, contact: Contact | None = None) -> tuple[Delivery, ...]:
+    """What is planned beside the inbox's."""
+    inbox, *others = plan(firing, contact, NOON, SeededIds(1, SteppedClock(NOON)), addresses)
+    assert inbox.channel is Channel.IN_APP
+    assert len({one.id for one in (inbox, *others)}) == 1 + len(others)
+    return tuple(others)
+
+
 def planned(
     firing: Firing, addresses: OwnAddresses, contact: Contact | None = None
 ) -> list[tuple[Channel, UUID | None, DeliveryState, Reason | None]]:
-    """What is planned beside the inbox's."""
-    made = plan(firing, contact, NOON, SeededIds(1, SteppedClock(NOON)), addresses)
-    assert made[0].channel is Channel.IN_APP
-    assert len({one.id for one in made}) == len(made)
-    return [(one.channel, one.destination_id, one.status, one.reason) for one in made[1:]]
+    """How it begins."""
+    return [(one.channel, one.destination_id, one.status, one.reason) for one in made(firing, addresses, contact)]
 
 
-def test_each_browser_and_each_endpoint_of_the_user_gets_a_delivery(make_firing: Callable[..., Firing]) -> None:
+def test_each_browser_and_each_endpoint_of_the_user_gets_a_delivery(
+    make_firing: Callable[..., Firing], contact: Contact
+) -> None:
     firing = make_firing(channels=(Channel.PUSH, Channel.WEBHOOK))
-    assert planned(firing, OwnAddresses((LAPTOP, PHONE), (taking(MINE),))) == [
+    assert planned(firing, OwnAddresses((LAPTOP, PHONE), (taking(MINE),)), contact) == [
         (Channel.PUSH, LAPTOP, *PENDING),
         (Channel.PUSH, PHONE, *PENDING),
         (Channel.WEBHOOK, MINE, *PENDING),
@@ -95,9 +104,42 @@ def test_a_disabled_endpoint_is_planned_suppressed_with_its_reason(make_firing: 
     ]
 
 
-def test_neither_waits_for_a_profile(make_firing: Callable[..., Firing]) -> None:
+@pytest.mark.parametrize("known", [None, 8])
+def test_a_push_message_waits_for_the_profile_and_no_webhook_does(
+    make_firing: Callable[..., Firing], contact: Contact, known: int | None
+) -> None:
+    """Neither hour nor language of its reader is known for sure; systems have none."""
+    firing = make_firing(channels=(Channel.PUSH, Channel.WEBHOOK), profile_version=9)
+    person = None if known is None else replace(contact, version=known)
+    addresses = OwnAddresses((LAPTOP, PHONE), (taking(MINE), taking(BANKS, banks=True)))
+    assert planned(firing, addresses, person) == [
+        (Channel.PUSH, LAPTOP, *AWAITED),
+        (Channel.PUSH, PHONE, *AWAITED),
+        (Channel.WEBHOOK, MINE, *PENDING),
+        (Channel.WEBHOOK, BANKS, *PENDING),
+    ]
+    waits = {one.channel: one.due_at - NOON for one in made(firing, addresses, person)}
+    assert waits[Channel.PUSH] == timedelta(seconds=60)
+    assert waits[Channel.WEBHOOK] == timedelta(0)
+    assert planned(firing, addresses, replace(contact, version=9))[0] == (Channel.PUSH, LAPTOP, *PENDING)
+
+
+def test_whose_profile_is_awaited_without_a_browser_has_nothing_to_wait_for(
+    make_firing: Callable[..., Firing],
+) -> None:
+    """No profile brings one."""
     firing = make_firing(channels=(Channel.PUSH,), profile_version=9)
-    assert planned(firing, OwnAddresses((LAPTOP,))) == [(Channel.PUSH, LAPTOP, *PENDING)]
+    assert planned(firing, OwnAddresses()) == [(Channel.PUSH, None, SUPPRESSED, Reason.NO_ADDRESS)]
+
+
+def test_a_push_message_whose_profile_never_came_leaves(make_case: Callable[..., GateCase]) -> None:
+    """It has its address, unlike an e-mail; the hour is UTC's then: five in the morning there, eleven at night here."""
+    waited = {"channel": Channel.PUSH, "destination_id": LAPTOP, "reason": Reason.PROFILE_AWAITED}
+    nobody = {"delivery_": waited, "destination": BROWSER, "contact": None}
+    assert gate(make_case(**nobody)) == Proceed()
+    held = gate(make_case(**nobody, **NIGHT))
+    assert isinstance(held, Hold)
+    assert (held.until, held.reason) == (datetime(2025, 11, 6, 8, tzinfo=UTC), Reason.QUIET_HOURS)
 
 
 NIGHT = {"preferences": Preferences(quiet_hours=QuietHours(enabled=True)), "now": datetime(2025, 11, 6, 5, tzinfo=UTC)}

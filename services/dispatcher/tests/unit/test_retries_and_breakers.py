@@ -101,7 +101,7 @@ def test_a_look_up_settles_an_sms(delivery: Delivery, kind: OutcomeKind, status:
 
 def outcomes(breakers: Breakers, kinds: list[OutcomeKind], now: datetime = NOON) -> None:
     for kind in kinds:
-        breakers.record(KEY, kind, now)
+        breakers.record(KEY, Outcome(kind), now)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,27 @@ def test_what_opens_a_breaker(kinds: list[OutcomeKind], state: BreakerState) -> 
     assert breakers.of(KEY, NOON).state is state
 
 
+ONE_S_OWN = Outcome(K.TRANSIENT, status=403, about_address=True)
+"""What a browser with a foreign key is answered."""
+
+
+def test_what_is_about_an_address_alone_does_not_count() -> None:
+    breakers = Breakers()
+    for _ in range(50):
+        assert breakers.record(KEY, ONE_S_OWN, NOON) is None, "nothing to tell others"
+    assert breakers.of(KEY, NOON) == closed(NOON)
+    outcomes(breakers, [K.TRANSIENT] * 4)
+    breakers.record(KEY, ONE_S_OWN, NOON)
+    outcomes(breakers, [K.TRANSIENT])
+    assert breakers.of(KEY, NOON).state is BreakerState.OPEN, "nor is it a success between failures"
+
+
+def test_what_is_about_an_address_alone_is_retried_as_all_that_is_transient(delivery: Delivery) -> None:
+    pushed = replace(delivery, channel=Channel.PUSH)
+    alike = after_attempt(pushed, Outcome(K.TRANSIENT), NOON, Random(1))
+    assert after_attempt(pushed, ONE_S_OWN, NOON, Random(1)) == alike
+
+
 def opened() -> Breakers:
     breakers = Breakers()
     outcomes(breakers, [K.TRANSIENT] * 5)
@@ -135,17 +156,17 @@ def test_an_open_breaker_lets_single_probes_through_after_a_minute_and_two_succe
     assert not breakers.admit(KEY, later - timedelta(microseconds=1))
     assert breakers.admit(KEY, later)
     assert not breakers.admit(KEY, later), "one probe at a time"
-    breakers.record(KEY, K.ACCEPTED, later)
+    breakers.record(KEY, Outcome(K.ACCEPTED), later)
     assert breakers.of(KEY, later).state is BreakerState.HALF_OPEN
     assert breakers.admit(KEY, later)
-    breakers.record(KEY, K.ACCEPTED, later)
+    breakers.record(KEY, Outcome(K.ACCEPTED), later)
     assert breakers.of(KEY, later).state is BreakerState.CLOSED
 
 
 def test_a_failed_probe_opens_it_for_another_minute() -> None:
     breakers, later = opened(), NOON + timedelta(seconds=60)
     assert breakers.admit(KEY, later)
-    breakers.record(KEY, K.UNKNOWN, later)
+    breakers.record(KEY, Outcome(K.UNKNOWN), later)
     assert not breakers.admit(KEY, later + timedelta(seconds=59))
     assert breakers.may_pass_at([KEY], later) == later + timedelta(seconds=60)
 
@@ -154,6 +175,14 @@ def test_a_probe_that_is_given_back_makes_room_for_another() -> None:
     breakers, later = opened(), NOON + timedelta(seconds=60)
     assert breakers.admit(KEY, later)
     breakers.release(KEY, later)
+    assert breakers.admit(KEY, later)
+
+
+def test_a_probe_that_tells_of_its_address_alone_makes_room_for_another() -> None:
+    breakers, later = opened(), NOON + timedelta(seconds=60)
+    assert breakers.admit(KEY, later)
+    breakers.record(KEY, ONE_S_OWN, later)
+    assert breakers.of(KEY, later).state is BreakerState.HALF_OPEN
     assert breakers.admit(KEY, later)
 
 

@@ -16,6 +16,13 @@ def _required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_INTERNAL_KEY", "k" * 32)
 
 
+def complaints(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The variables that are wrong; none of their values is told."""
+    with pytest.raises(SystemExit):
+        load(DispatcherSettings)
+    return [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+
+
 @pytest.mark.parametrize(("lease", "call"), [(None, "55.1"), ("14", None), ("10", "9")])
 def test_a_lease_that_a_call_may_outlast_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lease: str | None, call: str | None
@@ -37,28 +44,19 @@ def test_a_lease_that_outlasts_a_call_is_taken(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_pace_is_set_for_each_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(DispatcherSettings).provider_paces == {}
-    monkeypatch.setenv("TOCSIN_PROVIDER_PACES", '{"twilio": 60, "sendgrid": 6000}')
+    monkeypatch.setenv("TOCSIN_PROVIDER_PACES", "sendgrid=6000,twilio=60")
     assert load(DispatcherSettings).provider_paces == {"twilio": 60, "sendgrid": 6000}
 
 
-@pytest.mark.parametrize("wrong", ['{"twilio": 0}', '{"pigeons": 60}', '{"twilio": "fast"}'])
+@pytest.mark.parametrize("wrong", ["twilio=0", "pigeons=60", "twilio=fast", "twilio", '{"twilio": 60}'])
 def test_a_pace_that_is_none_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
     monkeypatch.setenv("TOCSIN_PROVIDER_PACES", wrong)
-    with pytest.raises(SystemExit):
-        load(DispatcherSettings)
-    assert capsys.readouterr().err.startswith("TOCSIN_PROVIDER_PACES: ")
+    assert complaints(capsys) == ["TOCSIN_PROVIDER_PACES"]
 
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
-
-
-def complaints(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The variables that are wrong; none of their values is told."""
-    with pytest.raises(SystemExit):
-        load(DispatcherSettings)
-    return [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
 
 
 def test_keys_are_32_bytes_with_padding_or_without_and_the_first_one_seals(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,23 +108,44 @@ def test_no_other_address_is_called_for_strangers(
 
 
 def test_push_services_are_named_by_comma(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load(DispatcherSettings).more_push_services == ()
+    assert load(DispatcherSettings).push_services == ()
     monkeypatch.setenv("TOCSIN_PUSH_SERVICES", "Push.Bank.example, other.example,")
-    assert load(DispatcherSettings).more_push_services == ("push.bank.example", "other.example")
+    assert load(DispatcherSettings).push_services == ("push.bank.example", "other.example")
 
 
 def test_smtp_comes_after_sendgrid_and_asks_for_tls_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(DispatcherSettings)
     assert (settings.email_chain, settings.smtp_host, settings.smtp_security) == (("sendgrid", "smtp"), "", "starttls")
-    monkeypatch.setenv("TOCSIN_EMAIL_PROVIDERS", '["smtp", "sendgrid"]')
+    monkeypatch.setenv("TOCSIN_EMAIL_PROVIDERS", "smtp,sendgrid")
     assert load(DispatcherSettings).email_chain == ("smtp", "sendgrid")
+
+
+@pytest.mark.parametrize("wrong", ["sendgrid,pigeons", "sendgrid smtp", ",", '["smtp"]', "["])
+def test_a_chain_of_none_or_of_others_is_refused_by_name_with_all_else_that_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    """Mail that goes to the mailbox for want of a provider is seen by nobody."""
+    monkeypatch.setenv("TOCSIN_EMAIL_PROVIDERS", wrong)
+    monkeypatch.setenv("TOCSIN_SMTP_PORT", "mail")
+    monkeypatch.setenv("TOCSIN_PROVIDER_PACES", "fast")
+    assert complaints(capsys) == ["TOCSIN_SMTP_PORT", "TOCSIN_EMAIL_PROVIDERS", "TOCSIN_PROVIDER_PACES"]
+
+
+def test_the_smtp_server_is_told_by_names_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"HOST": "mail.bank.example", "PORT": "465", "USERNAME": "tocsin", "PASSWORD": "hush"}
+    for name, value in told.items():
+        monkeypatch.setenv(f"TOCSIN_SMTP_{name}", value)
+        monkeypatch.setenv(f"SMTP_{name}", "1")
+    settings = load(DispatcherSettings)
+    assert (settings.smtp_host, settings.smtp_port, settings.smtp_username) == ("mail.bank.example", 465, "tocsin")
+    assert settings.smtp_password.get_secret_value() == "hush"
 
 
 def test_a_password_does_not_cross_the_network_in_the_clear_but_in_dev(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {"SMTP_USERNAME": "tocsin", "SMTP_PASSWORD": "hush", "TOCSIN_SMTP_TLS": "none"}.items():
-        monkeypatch.setenv(name, value)
+    for name, value in {"USERNAME": "tocsin", "PASSWORD": "hush", "TLS": "none"}.items():
+        monkeypatch.setenv(f"TOCSIN_SMTP_{name}", value)
     assert load(DispatcherSettings).smtp_security == "none"
     monkeypatch.setenv("TOCSIN_ENV", "production")
     assert "TOCSIN_SMTP_TLS" in complaints(capsys)

@@ -1,4 +1,4 @@
-"""What is told that is no single alert: digests, codes, and how messages arrive."""
+"""What is told that is no single alert: digests, codes, and tests of browsers."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from tocsin_dispatcher.values import (
     DigestMember,
     FiringContext,
     MerchantNameContext,
-    Notice,
+    PushTest,
     TemplateKind,
     ThresholdDirection,
     Verification,
@@ -37,7 +37,7 @@ CODE = Verification("482913", timedelta(minutes=10))
 def context(kind: TemplateKind) -> FiringContext:
     """An alert's example."""
     told = example(kind)
-    assert not isinstance(told, Digest | Verification | Notice)
+    assert not isinstance(told, Digest | Verification | PushTest)
     return told
 
 
@@ -132,21 +132,26 @@ def test_a_code_is_never_pushed() -> None:
         RENDERER.push(CODE, READER)
 
 
-@pytest.mark.parametrize("notice", Notice)
-def test_how_messages_arrive_is_told_on_every_channel(notice: Notice) -> None:
-    """In the same words, and with a way to change it."""
-    shown = RENDERER.in_app(notice, READER)
-    assert shown.message
-    assert RENDERER.sms(notice, READER) == shown.message
-    assert RENDERER.push(notice, READER).message == shown.message
-    mail = RENDERER.email(notice, READER, STOP)
-    assert (mail.subject, shown.message in mail.text) == (shown.title, True)
-    assert "STOP" in RENDERER.sms(Notice.HELP, READER)
+@pytest.mark.parametrize(
+    ("tag", "title", "message"),
+    [
+        ("en-US", "A test message", "Messages from First Bank arrive here."),
+        ("de-DE", "Eine Testnachricht", "Nachrichten von First Bank kommen hier an."),
+        ("es-ES", "Mensaje de prueba", "Los mensajes de First Bank llegan aquí."),
+        ("fr-FR", "Un message de test", "Les messages de First Bank arrivent ici."),
+    ],
+)
+def test_a_test_of_a_browser_is_told_in_its_reader_s_language(tag: str, title: str, message: str) -> None:
+    """And leads to the list of all messages; nobody gets it otherwise."""
+    told = RENDERER.push(PushTest(), replace(READER, locale=locale_named(tag)))
+    assert (told.title, told.message, told.action_url) == (title, message, "https://app.example/notifications")
+    with pytest.raises(KeyError):
+        RENDERER.sms(PushTest(), READER)
 
 
 def test_no_text_ends_in_leftovers_of_its_template() -> None:
     """Plain texts have no more than one empty line in a row, and no mark of Jinja's."""
-    for kind in TemplateKind:
+    for kind in set(TemplateKind) - {TemplateKind.SYSTEM}:
         text = RENDERER.email(example(kind), READER, STOP).text
         assert "\n\n\n" not in text, f"{kind}:\n{text}"
         assert "{" not in text

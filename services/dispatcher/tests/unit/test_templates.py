@@ -1,7 +1,7 @@
 """Which version a reader gets, when one is left alone, and what examples there are."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from tocsin_dispatcher.planning.gate import GATE, OF_NO_ALERT
 from tocsin_dispatcher.rendering.formats import locale_named
 from tocsin_dispatcher.rendering.loading import read_template
 from tocsin_dispatcher.rendering.renderer import Renderer
-from tocsin_dispatcher.templating.checking import Checks
+from tocsin_dispatcher.templating.checking import Checks, Unfit
 from tocsin_dispatcher.templating.children import Children
 from tocsin_dispatcher.templating.choosing import InForce, candidates
 from tocsin_dispatcher.templating.examples import NoSuchValue, edges, example, of_today, reader
@@ -104,7 +104,6 @@ def test_every_kind_has_an_example_of_its_own(kind: TemplateKind) -> None:
     [
         (GOAL, {"percent": "90", "goal": "Boat"}, None),
         (TemplateKind.VERIFICATION, {"code": "000111", "minutes": "5"}, None),
-        (TemplateKind.SYSTEM, {"notice": "help"}, None),
         (GOAL, {"boat": "x"}, "there is no value 'boat'"),
         (GOAL, {"goal": "Boat", "percent": "many"}, "'percent' is no such number"),
         (GOAL, {"current_amount": "1,5"}, "'current_amount' is no such number"),
@@ -113,7 +112,7 @@ def test_every_kind_has_an_example_of_its_own(kind: TemplateKind) -> None:
         (GOAL, {"target_amount": "9" * 15}, "'target_amount' is no such number"),
         (TemplateKind.UPCOMING_BILL, {"due_on": "2025-13-01"}, "no such number"),
         (TemplateKind.VERIFICATION, {"minutes": "9" * 30}, "no such number"),
-        (TemplateKind.SYSTEM, {"notice": "party"}, "no such number"),
+        (TemplateKind.SYSTEM, {"notice": "party"}, "there is no value 'notice'"),
         (TemplateKind.DIGEST, {"members": "x"}, "there is no value 'members'"),
     ],
 )
@@ -140,6 +139,25 @@ def test_whatever_value_is_given_it_is_told_or_named(kind: TemplateKind, value: 
         except NoSuchValue as refusal:
             said = str(refusal)
         assert f"'{name}'" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels"),
+    [
+        (TemplateKind.SYSTEM, (Channel.EMAIL, Channel.SMS, Channel.IN_APP)),
+        (TemplateKind.VERIFICATION, (Channel.PUSH, Channel.IN_APP)),
+        (TemplateKind.DIGEST, (Channel.IN_APP,)),
+    ],
+)
+async def test_what_is_never_told_on_a_channel_cannot_be_worded_for_it(
+    kind: TemplateKind, channels: Sequence[Channel]
+) -> None:
+    """A bank that adds such a version learns so at once."""
+    checks = Checks(Children(), Renderer("https://app.example", "First Bank"))
+    for channel in channels:
+        with pytest.raises(Unfit, match="is never told there") as refusal:
+            await checks.variables(1, Slot(kind, channel, None), {"text": "Hello"})
+        assert refusal.value.part == "channel"
 
 
 def test_an_example_told_today_has_a_bill_that_is_due_soon() -> None:

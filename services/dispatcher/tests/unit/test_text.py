@@ -10,7 +10,7 @@ from tocsin_dispatcher.text import fitted, is_gsm7, plain, segments
 from tocsin_dispatcher.unsubscribe import UnsubscribeLinks, kind_switch
 from tocsin_dispatcher.values import AlertKind, Channel, KindSwitch, ManyKinds, TemplateKind
 
-LINKS = UnsubscribeLinks({"1": b"old", "2": b"new"}, "https://bank.example")
+LINKS = UnsubscribeLinks({"2": b"new", "1": b"old"}, "https://bank.example")
 SWITCH = KindSwitch(1, 42, AlertKind.GOAL, Channel.EMAIL)
 
 

@@ -213,6 +213,20 @@ def test_what_each_answer_means(status: int, kind: OutcomeKind, gone: bool) -> N
     assert (outcome.suppress is SuppressionCause.DISABLED) is gone
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_not_the_browser_s_is_that_browser_s_trouble(status: int) -> None:
+    """Who subscribes with a key of their own stops nobody else's messages, and has them wait for nothing."""
+    for outcome in (answered(status), answered(status, retry_after="3600")):
+        assert (outcome.kind, outcome.about_address, outcome.wait) == (K.TRANSIENT, True, None)
+
+
+@pytest.mark.parametrize("status", [201, 400, 404, 408, 410, 413, 429, 500, 503])
+def test_every_other_answer_tells_of_the_push_service(status: int) -> None:
+    assert not answered(status).about_address
+    assert not webpush_outcome(NoAnswer("TimeoutError")).about_address
+    assert not webpush_outcome(NotWritten("ClientConnectorError")).about_address
+
+
 def test_retry_after_is_waited_for() -> None:
     assert answered(429, retry_after="30").wait == timedelta(seconds=30)
     busy = answered(503, retry_after="120")

@@ -61,6 +61,7 @@ from tocsin_kit.postgres.outbox import Outbox, relays
 from tocsin_kit.rpc.client import channel
 from tocsin_kit.rpc.server import GrpcServer
 from tocsin_kit.rpc.tokens import InternalTokens, TokenVerifier
+from tocsin_kit.signed_tokens import signing_keys
 from tocsin_kit.telemetry.metrics import Metrics
 
 
@@ -107,7 +108,7 @@ async def gateway(
     def receiver(path: CallbackPath) -> Receiver:
         return Receiver(path, ledger, public_url=settings.public_url, clock=clock, ids=ids, metrics=own_metrics)
 
-    links = UnsubscribeTokens({"1": settings.unsubscribe_key.get_secret_value().encode()})
+    links = UnsubscribeTokens(signing_keys(settings.unsubscribe_key.get_secret_value()))
     by_link = receiver(CallbackPath("unsubscribe", UNSUBSCRIBE, UnsubscribeSignature(links), LARGEST_CLICK))
 
     async def database() -> str | None:
@@ -119,10 +120,10 @@ async def gateway(
         callbacks=[(path.path, receiver(path)) for path in paths],
         unsubscribing=Unsubscribing(links, by_link, TokenBuckets(CLICKS_PER_SECOND, CLICKS_AT_ONCE, monotonic)),
         door=door,
-        metrics=MergedMetrics(metrics, settings.metrics_urls),
+        metrics=MergedMetrics(metrics, settings.metrics_sources),
         ready=database,
         reference=Reference(table),
-        origins=settings.allowed_origins,
+        origins=settings.cors_origins,
     )
     frame = Frame(application, tracer=tracer, metrics=own_metrics, ids=ids, seconds=perf_counter)
     jobs = handlers(ledger, own_channel, clock=clock, kept=timedelta(days=settings.callbacks_kept_days))

@@ -1,14 +1,14 @@
 """What the environment may say to the gateway."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from tocsin_gateway.callbacks.signatures import readable_key
-from tocsin_kit.settings import Environment, Port, ServiceSettings
+from tocsin_kit.settings import Environment, Listed, Paired, Port, ServiceSettings
+from tocsin_kit.signed_tokens import signing_keys
 
-_DEV_UNSUBSCRIBE_KEY = "tocsin unsubscribe, for development only"
+_DEV_UNSUBSCRIBE_KEY = "tocsin unsubscribe key for development only"
 
 
 class GatewaySettings(ServiceSettings):
@@ -32,10 +32,11 @@ class GatewaySettings(ServiceSettings):
     scheduler_target: str = Field(
         "127.0.0.1:50051", validation_alias="TOCSIN_SCHEDULER_TARGET", description="host:port of the scheduler"
     )
-    sendgrid_public_key: str = Field(
-        "",
+    sendgrid_public_keys: Annotated[tuple[str, ...], Listed] = Field(
+        (),
         validation_alias="SENDGRID_WEBHOOK_PUBLIC_KEY",
-        description="verification key of SendGrid's event webhook; several by comma during a rotation",
+        description="verification key of SendGrid's event webhook; several by comma during a rotation, none: none is"
+        " accepted",
     )
     twilio_auth_token: SecretStr = Field(
         SecretStr(""), validation_alias="TWILIO_AUTH_TOKEN", description="Twilio's auth token: signs its callbacks"
@@ -49,11 +50,10 @@ class GatewaySettings(ServiceSettings):
         SecretStr(_DEV_UNSUBSCRIBE_KEY),
         validation_alias="TOCSIN_UNSUBSCRIBE_KEY",
         validate_default=True,
-        min_length=16,
-        description="signs unsubscribe links, required in production; the dispatcher has the same",
+        description="signs unsubscribe links, required in production; the dispatcher has it too; new,old to change it",
     )
-    cors_origins: str = Field(
-        "",
+    cors_origins: Annotated[tuple[str, ...], Listed] = Field(
+        (),
         validation_alias="TOCSIN_CORS_ORIGINS",
         description="origins that browsers may call from, by comma; * is any",
     )
@@ -63,9 +63,12 @@ class GatewaySettings(ServiceSettings):
     calls_at_once: Annotated[int, Field(ge=1)] = Field(
         100, validation_alias="TOCSIN_CALLS_AT_ONCE", description="REST calls a caller may make in a burst"
     )
-    metrics_sources: str = Field(
-        "scheduler=http://127.0.0.1:9101/metrics,evaluator=http://127.0.0.1:9102/metrics,"
-        "dispatcher=http://127.0.0.1:9103/metrics",
+    metrics_sources: Annotated[dict[str, Annotated[str, Field(pattern="^https?://.")]], Paired] = Field(
+        {
+            "scheduler": "http://127.0.0.1:9101/metrics",
+            "evaluator": "http://127.0.0.1:9102/metrics",
+            "dispatcher": "http://127.0.0.1:9103/metrics",
+        },
         validation_alias="TOCSIN_METRICS_SOURCES",
         description="name=URL of the other services' metrics, by comma",
     )
@@ -76,50 +79,23 @@ class GatewaySettings(ServiceSettings):
         30, validation_alias="TOCSIN_CALLBACKS_KEPT_DAYS", description="days that raw callbacks are kept"
     )
 
-    @field_validator("sendgrid_public_key")
+    @field_validator("sendgrid_public_keys")
     @classmethod
-    def _keys_can_be_read(cls, value: str) -> str:
-        for key in _parts(value):
+    def _can_be_read(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for key in value:
             readable_key(key)
         return value
 
     @field_validator("unsubscribe_key")
     @classmethod
     def _signs_in_production(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if value.get_secret_value() == _DEV_UNSUBSCRIBE_KEY and info.data.get("env") is Environment.PRODUCTION:
+        keys = signing_keys(value.get_secret_value()).values()
+        if _DEV_UNSUBSCRIBE_KEY.encode() in keys and info.data.get("env") is Environment.PRODUCTION:
             raise ValueError("it is required: with a key that everybody knows anybody unsubscribes others")
         return value
-
-    @field_validator("metrics_sources")
-    @classmethod
-    def _sources_have_names(cls, value: str) -> str:
-        for source in _parts(value):
-            name, equals, url = source.partition("=")
-            if not (name and equals and url.startswith(("http://", "https://"))):
-                raise ValueError(f"{source} is not name=URL")
-        return value
-
-    @property
-    def sendgrid_public_keys(self) -> tuple[str, ...]:
-        """Any of these may have signed SendGrid's callbacks; empty: none is accepted."""
-        return tuple(_parts(self.sendgrid_public_key))
 
     @property
     def twilio_auth_tokens(self) -> tuple[str, ...]:
         """Any of these may have signed Twilio's callbacks; empty: none is accepted."""
         tokens = (self.twilio_auth_token.get_secret_value(), self.twilio_auth_token_second.get_secret_value())
         return tuple(token for token in tokens if token)
-
-    @property
-    def allowed_origins(self) -> tuple[str, ...]:
-        """Origins that browsers may call from."""
-        return tuple(_parts(self.cors_origins))
-
-    @property
-    def metrics_urls(self) -> dict[str, str]:
-        """The other services' metrics addresses by service."""
-        return dict(source.split("=", 1) for source in _parts(self.metrics_sources))
-
-
-def _parts(value: str) -> Sequence[str]:
-    return [part.strip() for part in value.split(",") if part.strip()]

@@ -20,6 +20,8 @@ class Medium(Protocol[MessageT_co]):
         ...
 
 
-def reader_of(contact: Contact, now: datetime, hide_amounts: bool = False) -> Reader:
-    """The person as a reader."""
+def reader_of(contact: Contact | None, now: datetime, hide_amounts: bool = False) -> Reader:
+    """The person as a reader; one whose profile has not come reads US English, by UTC."""
+    if contact is None:
+        return Reader(locale_named(""), zone_named("UTC"), now, hide_amounts)
     return Reader(locale_named(contact.locale), zone_named(contact.time_zone), now, hide_amounts)

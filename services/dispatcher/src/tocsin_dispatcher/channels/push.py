@@ -6,11 +6,8 @@ from uuid import UUID
 
 from tocsin_dispatcher.channels.medium import reader_of
 from tocsin_dispatcher.destinations.push_keys import opened
-from tocsin_dispatcher.planning.local_time import zone_named
 from tocsin_dispatcher.providers.push_encryption import LARGEST_TEXT
-from tocsin_dispatcher.rendering.formats import locale_named
 from tocsin_dispatcher.rendering.renderer import PushTexts, Renderer
-from tocsin_dispatcher.rendering.variables import Reader
 from tocsin_dispatcher.values import Notification, PushMessage, PushSubscription, Recipient
 from tocsin_kit.sealing import Seals
 
@@ -32,7 +29,7 @@ class Push:
         browser = recipient.destination
         if not isinstance(browser, PushSubscription):
             raise ValueError("a push message needs a browser")
-        reader = _reader(recipient, now)
+        reader = reader_of(recipient.contact, now, recipient.preferences.hide_amounts)
         texts = self._renderer.push(notification.context, reader)
         return message_to(browser, self._seals, worded(notification.id, texts), notification.critical)
 
@@ -62,11 +59,3 @@ def _shorter(words: str, by: int) -> str:
     kept = kept[: max(0, len(kept) - max(1, by // 6))]
     at_word = kept.rpartition(" ")[0] or kept
     return f"{at_word}{_CUT}" if at_word else ""
-
-
-def _reader(recipient: Recipient, now: datetime) -> Reader:
-    """The person as a reader; of one whose profile has not come, in US English and UTC."""
-    hidden = recipient.preferences.hide_amounts
-    if recipient.contact is None:
-        return Reader(locale_named(""), zone_named("UTC"), now, hidden)
-    return reader_of(recipient.contact, now, hidden)

@@ -12,7 +12,6 @@ from types import MappingProxyType
 
 from tocsin_dispatcher.breakers import Breaker, BreakerKey, Breakers, BreakerState
 from tocsin_dispatcher.paces import Paces, Pause
-from tocsin_dispatcher.provider_text import shown
 from tocsin_dispatcher.store.breaker_rows import read_board, write_board
 from tocsin_dispatcher.store.database import Connection, Engine, reads
 from tocsin_dispatcher.values import Outcome, OutcomeKind
@@ -141,7 +140,7 @@ class BreakerBoard:
         """Count the outcome of a call begun at `begun`; what others must know waits to be written with the outcomes."""
         self._ended(key)
         now = self._clock.now()
-        changed = self._breakers.record(key, outcome.kind, now, shown(outcome.answer))
+        changed = self._breakers.record(key, outcome, now)
         if changed is not None:
             self._note(key, changed)
         if outcome.kind is OutcomeKind.ACCEPTED:

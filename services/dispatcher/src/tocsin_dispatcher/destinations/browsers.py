@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -45,7 +45,7 @@ class Browser:
 
 @dataclass(frozen=True)
 class Browsers:
-    """What users do with their browsers. `provider` is None where push is not set up."""
+    """What users do with their browsers. `provider` is None where push is not set up; `test_texts` words a test."""
 
     engine: Engine
     clock: Clock
@@ -54,7 +54,7 @@ class Browsers:
     rules: UrlRules
     hash_key: bytes
     provider: DirectProvider[PushMessage] | None
-    frontend_url: str
+    test_texts: Callable[[UserKey], Awaitable[PushTexts]]
 
     async def add(self, user: UserKey, keys: PushKeys, name: str, once: RequestKey, request_hash: bytes) -> Browser:
         """Add a browser, or renew one. A repeated request gets the browser that it added.
@@ -116,10 +116,9 @@ class Browsers:
         found = await in_transaction(
             self.engine, lambda connection: self._begin(connection, user, id_, self.clock.now())
         )
-        browser = _destination(found)
+        browser, texts = _destination(found), await self.test_texts(user)
         attempt = attempt_to_try(user.partner_id, provider.name, browser.breaker, self.clock, self.ids)
-        words = PushTexts("Test", "This browser gets your alerts.", self.frontend_url)
-        message = message_to(browser, self.seals, worded(attempt.delivery_id, words), urgent=False)
+        message = message_to(browser, self.seals, worded(attempt.delivery_id, texts), urgent=False)
         outcome = await provider.send(message, attempt)
         if outcome.suppress is SuppressionCause.DISABLED:
             gone, now = [AddressId(browser.partner_id, browser.id)], self.clock.now()

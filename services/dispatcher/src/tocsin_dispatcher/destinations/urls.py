@@ -71,11 +71,14 @@ def origin(parts: SplitResult) -> str:
     """The URL without what may be secret: scheme, host and port, as RFC 6454, 6.2 writes them."""
     host = parts.hostname or ""
     named = f"[{host}]" if ":" in host else host
-    is_usual = parts.port in (None, _USUAL_PORTS.get(parts.scheme))
-    return f"{parts.scheme}://{named}" if is_usual else f"{parts.scheme}://{named}:{parts.port}"
+    return f"{parts.scheme}://{named}" if _port_is_usual(parts) else f"{parts.scheme}://{named}:{parts.port}"
 
 
 def service_of(parts: SplitResult) -> str:
     """Names a push service: its host, and its port where that is not the usual one."""
     host = parts.hostname or ""
-    return host if parts.port is None else f"{host}_{parts.port}"
+    return host if _port_is_usual(parts) else f"{host}_{parts.port}"
+
+
+def _port_is_usual(parts: SplitResult) -> bool:
+    return parts.port in (None, _USUAL_PORTS.get(parts.scheme))

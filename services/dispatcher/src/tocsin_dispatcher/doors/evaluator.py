@@ -38,21 +38,38 @@ class Evaluator:
         """How the alerts of these firings stand, by firing id; nothing of those it did not hear of in time."""
         standings: dict[UUID, AlertStanding] = {}
         for start in range(0, len(firings), _AT_ONCE):
+            asked = firings[start : start + _AT_ONCE]
+            ids = {str(firing_id): firing_id for _, firing_id in asked}
             references = [
                 evaluation_pb2.FiringReference(partner_id=partner_id, firing_id=str(firing_id))
-                for partner_id, firing_id in firings[start : start + _AT_ONCE]
+                for partner_id, firing_id in asked
             ]
-            request = evaluation_pb2.RecheckFiringsRequest(firings=references)
-            try:
-                answer = await self._stub.RecheckFirings(request, timeout=RECHECK_LIMIT.total_seconds())
-            except grpc.aio.AioRpcError as error:
-                self._note(error)
+            answer = await self._recheck(evaluation_pb2.RecheckFiringsRequest(firings=references))
+            if answer is None:
                 return standings
-            self._answers = True
             standings |= {
-                UUID(one.firing_id): _STANDINGS[one.verdict] for one in answer.firings if one.verdict in _STANDINGS
+                ids[one.firing_id]: _STANDINGS[one.verdict]
+                for one in answer.firings
+                if one.firing_id in ids and one.verdict in _STANDINGS
             }
         return standings
+
+    async def _recheck(
+        self, request: evaluation_pb2.RecheckFiringsRequest
+    ) -> evaluation_pb2.RecheckFiringsResponse | None:
+        """The answer; None where none came in time, or none that can be read."""
+        try:
+            answer: evaluation_pb2.RecheckFiringsResponse | None = await self._stub.RecheckFirings(
+                request, timeout=RECHECK_LIMIT.total_seconds()
+            )
+        except grpc.aio.AioRpcError as error:
+            self._note(error.code().name)
+            return None
+        if answer is None:  # so gRPC hands over bytes that are no such message
+            self._note("UNREADABLE")
+            return None
+        self._answers = True
+        return answer
 
     async def summarise(self, partner_id: int, since: datetime, until: datetime) -> list[Minute]:
         """The firings of each minute that had some. Raises TocsinError."""
@@ -96,7 +113,7 @@ class Evaluator:
             raise from_rpc_error(error) from error
         return answer.published, answer.last_user_id if answer.HasField("last_user_id") else None
 
-    def _note(self, error: grpc.aio.AioRpcError) -> None:
+    def _note(self, code: str) -> None:
         if self._answers:
-            _log.warning("evaluator_does_not_answer", code=error.code().name)
+            _log.warning("evaluator_does_not_answer", code=code)
         self._answers = False

@@ -1,6 +1,6 @@
 """The plan: which deliveries a firing has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from tocsin_dispatcher.values import (
 from tocsin_kit.ids import Ids
 
 PROFILE_WAIT = timedelta(seconds=60)
-"""How long external deliveries wait for the profile version the evaluator knew."""
+"""How long what goes to a person waits for the profile version the evaluator knew."""
 
 _NO_ADDRESSES = OwnAddresses()
 _ONE_MESSAGE_PER_FACT = frozenset({Channel.EMAIL, Channel.SMS, Channel.PUSH})
@@ -35,7 +35,9 @@ def plan(
     one per webhook endpoint of the bank that takes the kind.
 
     A channel asked for without a destination is planned once, suppressed as `no_address`. While the profile version
-    the evaluator knew has not arrived, e-mail and SMS are held as `profile_awaited`, at most `PROFILE_WAIT`.
+    the evaluator knew has not arrived, e-mail, SMS and push are held as `profile_awaited`, at most `PROFILE_WAIT`: a
+    browser's address is known, but not what hour it is where the person lives, nor their language. Webhooks need
+    nothing of a profile.
     """
     asked_for = [channel for channel in dict.fromkeys(firing.channels) if channel is not Channel.IN_APP]
     beginnings = [_Beginning(Channel.IN_APP, DeliveryState.SENT)]
@@ -58,13 +60,14 @@ class _Beginning:
 def _of_channel(firing: Firing, channel: Channel, contact: Contact | None, addresses: OwnAddresses) -> list[_Beginning]:
     """The deliveries on one channel that the alert asks for; never none."""
     nowhere = _Beginning(channel, DeliveryState.SUPPRESSED, Reason.NO_ADDRESS)
-    if channel is Channel.PUSH:
-        return [_Beginning(channel, destination_id=browser) for browser in addresses.push] or [nowhere]
     if channel is Channel.WEBHOOK:
         return _to_endpoints(firing, addresses, of_partner=False) or [nowhere]
-    if _awaits_profile(firing, contact):
-        return [_Beginning(channel, DeliveryState.HELD, Reason.PROFILE_AWAITED)]
-    return [nowhere if contact is None or contact.address(channel) is None else _Beginning(channel)]
+    awaited = _awaits_profile(firing, contact)
+    beginning = _Beginning(channel, DeliveryState.HELD, Reason.PROFILE_AWAITED) if awaited else _Beginning(channel)
+    if channel is Channel.PUSH:
+        return [replace(beginning, destination_id=browser) for browser in addresses.push] or [nowhere]
+    has_address = contact is not None and contact.address(channel) is not None
+    return [beginning if awaited or has_address else nowhere]
 
 
 def _to_endpoints(firing: Firing, addresses: OwnAddresses, *, of_partner: bool) -> list[_Beginning]:

@@ -14,7 +14,8 @@ from tocsin_dispatcher.values import Outcome, OutcomeKind
 STATUSES: Mapping[int, OutcomeKind] = {
     400: OutcomeKind.PERMANENT,
     # Our key is not the one the browser subscribed with, or not taken at all. Not an account's fault, which would stop
-    # everybody's messages at once: any user can bring it about by subscribing with a key of their own.
+    # everybody's messages at once: any user can bring it about by subscribing with a key of their own. Nor does it
+    # count against the push service (`_ABOUT_SUBSCRIPTION`), or a few such browsers would stop them.
     401: OutcomeKind.TRANSIENT,
     403: OutcomeKind.TRANSIENT,
     404: OutcomeKind.PERMANENT,
@@ -32,6 +33,9 @@ HUNDREDS: Mapping[int, OutcomeKind] = {
     4: OutcomeKind.PERMANENT,
     5: OutcomeKind.TRANSIENT,
 }
+
+_ABOUT_SUBSCRIPTION = frozenset({401, 403})
+"""Whatever else they say, as Retry-After: nobody else's messages wait for it."""
 
 _GONE = frozenset({404, 410})
 """The browser unsubscribed: nothing will ever reach it there."""
@@ -51,7 +55,8 @@ def webpush_outcome(exchange: Exchange) -> Outcome:
 
 def _of_answer(answer: Answer) -> Outcome:
     kind = STATUSES.get(answer.status) or HUNDREDS.get(answer.status // 100, OutcomeKind.UNKNOWN)
-    if kind is OutcomeKind.TRANSIENT and answer.retry_after is not None:
+    about_address = answer.status in _ABOUT_SUBSCRIPTION
+    if kind is OutcomeKind.TRANSIENT and answer.retry_after is not None and not about_address:
         kind = OutcomeKind.THROTTLED
     if kind is OutcomeKind.ACCEPTED:
         return Outcome(kind, status=answer.status)
@@ -60,5 +65,6 @@ def _of_answer(answer: Answer) -> Outcome:
         status=answer.status,
         answer=shown(answer.body.decode("utf-8", "replace")),
         wait=answer.retry_after if kind is OutcomeKind.THROTTLED else None,
+        about_address=about_address,
         suppress=SuppressionCause.DISABLED if answer.status in _GONE else None,
     )

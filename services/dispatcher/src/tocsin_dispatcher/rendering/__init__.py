@@ -13,5 +13,7 @@ The templates lie in `tocsin_dispatcher/templates/<kind>/`: subject.txt, body.ht
 in_app.txt (first line title, rest message) and example.json, over `layout.html` and `layout.txt`; so do those of
 `digest/`, `verification/` and `system/`, where a message that never goes to the inbox has message.txt in place of
 in_app.txt. Each may use its kind's variables; `title` is the rendered subject.txt and `message` the rest of in_app.txt.
+For a reader who has amounts hidden, which only text messages and push know, the variables hold no figure, and these two
+files have other words.
 Banks' own templates are in `templating/`.
 """

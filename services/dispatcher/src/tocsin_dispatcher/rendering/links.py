@@ -5,7 +5,7 @@ from tocsin_dispatcher.values import (
     Digest,
     GoalContext,
     MerchantNameContext,
-    Notice,
+    PushTest,
     SpendingTargetContext,
     Told,
     TransactionLimitContext,
@@ -32,7 +32,7 @@ def _path(told: Told) -> str:
             return f"/transactions/{told.transaction_id}"
         case UpcomingBillContext():
             return f"/cashflow/bills/{told.bill_id}"
-        case Digest() | Notice():
+        case Digest() | PushTest():
             return "/notifications"
         case Verification():
             return ""

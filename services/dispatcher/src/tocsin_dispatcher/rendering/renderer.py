@@ -13,7 +13,7 @@ from tocsin_dispatcher.rendering.languages import TRANSLATED, Language, language
 from tocsin_dispatcher.rendering.links import action_url
 from tocsin_dispatcher.rendering.loading import environment
 from tocsin_dispatcher.rendering.variables import Reader, Value, variables
-from tocsin_dispatcher.values import Digest, InAppMessage, Notice, TemplateKind, Told, Verification, kind_told
+from tocsin_dispatcher.values import Digest, InAppMessage, PushTest, TemplateKind, Told, Verification, kind_told
 
 Known = Mapping[str, "Value | Sequence[Group]"]
 """Everything that a message's templates may use, by name."""
@@ -23,8 +23,9 @@ _PARTS: dict[TemplateKind, tuple[str, ...]] = {
     **dict.fromkeys(TemplateKind, _EVERY_PART),
     TemplateKind.DIGEST: ("subject.txt", "message.txt", "body.txt", "body.html", "sms.txt", "push.txt"),
     TemplateKind.VERIFICATION: ("subject.txt", "message.txt", "body.txt", "body.html", "sms.txt"),
+    TemplateKind.SYSTEM: ("subject.txt", "message.txt", "push.txt"),
 }
-"""The files of each folder: no digest and no code goes to the inbox, no code by push."""
+"""The files of each folder: no digest and no code goes to the inbox, no code by push, a test of a browser only so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,10 @@ class Renderer:
         return PushTexts(one_line(title), message.strip(), str(known["action_url"]))
 
     def known(self, told: Told, reader: Reader, unsubscribe_url: str = "") -> Known:
-        """Everything that its templates may use, a bank's too: its own variables, and what every message has."""
+        """Everything that its templates may use, a bank's too: its own variables, and what every message has.
+
+        None of it holds a figure where the reader has them hidden.
+        """
         named = self._named(told, reader)
         title = one_line(self._render(told, "subject.txt", named, reader))
         return {
@@ -103,13 +107,13 @@ class Renderer:
                 return {**shared, "count": len(told.members), "groups": groups, "summary": summary(groups)}
             case Verification():
                 return {**shared, "code": told.code, "minutes": told.valid_for // timedelta(minutes=1)}
-            case Notice():
-                return {**shared, "notice": told.value}
+            case PushTest():
+                return shared
             case _:
                 return {**shared, **variables(told, reader)}
 
     def _message(self, told: Told, known: Known, reader: Reader) -> str:
-        if isinstance(told, Digest | Verification):
+        if isinstance(told, Digest | Verification | PushTest):
             return self._render(told, "message.txt", known, reader).strip()
         _, _, message = self._render(told, "in_app.txt", known, reader).partition("\n")
         return message.strip()
@@ -118,7 +122,7 @@ class Renderer:
         return self._templates[language_of(reader.locale).tag][kind_told(told)][part].render(known)
 
 
-_TOLD_BY_THEIR_OWN = frozenset(TemplateKind) - {TemplateKind.DIGEST, TemplateKind.SYSTEM}
+_TOLD_BY_THEIR_OWN = frozenset(TemplateKind) - {TemplateKind.DIGEST}
 """Whose text messages use neither title nor message: a text of each is not rendered for nothing."""
 
 

@@ -12,6 +12,7 @@
     examples.py    what the checks and previews tell
     versions.py    what a bank does with its versions
     trials.py      a version sent to one of the bank's users
+    push_tests.py  a test of a browser, in its reader's language
     words.py       each channel's messages in a bank's words, or of a trial
     composing.py   a channel's messages of those, and the built-in ones where there are none
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tocsin_dispatcher.rendering.renderer import Renderer
@@ -21,7 +21,10 @@ LARGEST_SOURCES = 64 * 1024
 _NEVER = {
     TemplateKind.DIGEST: frozenset({Channel.IN_APP}),
     TemplateKind.VERIFICATION: frozenset({Channel.IN_APP, Channel.PUSH}),
+    TemplateKind.SYSTEM: frozenset({Channel.EMAIL, Channel.SMS, Channel.IN_APP}),
 }
+_HIDING = frozenset({Channel.SMS, Channel.PUSH})
+"""Channels that tell no figures to who has them hidden."""
 Answer = TypeVar("Answer")
 _STOP = "https://tocsin.example/u/example"
 
@@ -60,6 +63,8 @@ class Checks:
 
     async def variables(self, partner_id: int, slot: Slot, sources: Sources) -> list[str]:
         """The variables that the sources of a new version use. Raises Unfit for what can never be activated."""
+        if slot.channel in _NEVER.get(slot.kind, frozenset()):
+            raise Unfit("channel", f"a {slot.kind} message is never told there")
         for part in sources:
             if part not in PARTS[slot.channel]:
                 raise Unfit(part, f"{slot.channel} has none")
@@ -70,22 +75,22 @@ class Checks:
 
     async def check(self, version: TemplateVersion, sms_segments: int) -> None:
         """Raises Unfit where the version cannot be activated."""
-        if version.slot.channel in _NEVER.get(version.slot.kind, frozenset()):
-            raise Unfit("channel", f"a {version.slot.kind} is never told there")
         for part in PARTS[version.slot.channel]:
             if part not in version.sources:
                 raise Unfit(part, f"is required for {version.slot.channel}")
         await self.variables(version.partner_id, version.slot, version.sources)
         for locale in [version.slot.locale] if version.slot.locale else LOCALES:
             for told in edges(version.slot.kind):
-                for hidden in (False, True):
+                for hidden in (False, True) if version.slot.channel in _HIDING else (False,):
                     await self._check_one(version, told, reader(locale, hidden), sms_segments)
 
     async def rendered(
         self, version: TemplateVersion, told: Told, to: Reader, unsubscribe_url: str = _STOP
     ) -> Mapping[str, str]:
-        """The parts as this version tells them. Raises Unfit."""
-        known = self.renderer.known(told, to, unsubscribe_url if version.slot.channel is Channel.EMAIL else "")
+        """The parts as this version tells them; e-mail and inbox with all figures, whoever reads. Raises Unfit."""
+        channel = version.slot.channel
+        shown_to = replace(to, hide_amounts=to.hide_amounts and channel in _HIDING)
+        known = self.renderer.known(told, shown_to, unsubscribe_url if channel is Channel.EMAIL else "")
         answer = await self.children.render(version.partner_id, version.sources, known)
         if not isinstance(answer, Failure) and answer.cpu > SLOW:
             answer = Failure(FailureKind.SLOW, why=f"takes more than {SLOW.total_seconds():g} s to render")

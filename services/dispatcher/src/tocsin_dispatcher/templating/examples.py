@@ -18,7 +18,7 @@ from tocsin_dispatcher.values import (
     AlertKind,
     Digest,
     DigestMember,
-    Notice,
+    PushTest,
     TemplateKind,
     ThresholdDirection,
     Told,
@@ -61,8 +61,6 @@ def edges(kind: TemplateKind) -> list[Told]:
             return [first, replace(first, direction=ThresholdDirection.ABOVE, balance=Decimal("-12.34"))]
         case UpcomingBillContext():
             return [first, *(replace(first, due_on=AT.date() + timedelta(days=days)) for days in (0, 1, -3))]
-        case Notice():
-            return list(Notice)
         case _:
             return [first]
 
@@ -86,7 +84,7 @@ def _told(kind: TemplateKind, stored: Mapping[str, Any]) -> Told:
         case TemplateKind.VERIFICATION:
             return Verification(str(stored["code"]), timedelta(minutes=int(stored["minutes"])))
         case TemplateKind.SYSTEM:
-            return Notice(stored["notice"])
+            return PushTest()
         case _:
             return context_from_json(AlertKind(kind), stored)
 

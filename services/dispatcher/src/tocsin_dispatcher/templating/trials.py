@@ -12,7 +12,7 @@ from tocsin_dispatcher.changes import change_of
 from tocsin_dispatcher.channels.medium import reader_of
 from tocsin_dispatcher.keys import UserKey
 from tocsin_dispatcher.planning.expiry import expires_at
-from tocsin_dispatcher.planning.local_time import zone_named
+from tocsin_dispatcher.rendering.variables import Reader
 from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
 from tocsin_dispatcher.store.deliveries import note
@@ -22,7 +22,7 @@ from tocsin_dispatcher.templating.checking import Checks
 from tocsin_dispatcher.templating.examples import example, of_today
 from tocsin_dispatcher.templating.versions import Versions
 from tocsin_dispatcher.unsubscribe import UnsubscribeLinks, kind_switch
-from tocsin_dispatcher.values import Channel, Contact, Delivery, Part, Purpose, TemplateVersion, Trial, WorkClass
+from tocsin_dispatcher.values import Channel, Delivery, Part, Purpose, TemplateVersion, Trial, WorkClass
 from tocsin_kit.clock import Clock
 from tocsin_kit.ids import Ids
 from tocsin_kit.loops import Bell
@@ -51,9 +51,8 @@ class Trials:
         version, user = await self.versions.get(partner_id, id_), UserKey(partner_id, user_id)
         if version.slot.channel not in (Channel.EMAIL, Channel.SMS):
             raise state_conflict("only e-mail and text messages can be sent as a test: preview the others")
-        contact = await self._contact(user, version.slot.channel)
         now = self.clock.now()
-        trial = await self._rendered(version, user, contact, now)
+        trial = await self._rendered(version, user, await self._reader(user, version.slot.channel, now))
         delivery = _delivery(version, user, self.ids.uuid7(), now)
         change = change_of(delivery, delivery.status, None, now)
 
@@ -69,21 +68,21 @@ class Trials:
         self.bells[delivery.channel].set()
         return delivery.id
 
-    async def _contact(self, user: UserKey, channel: Channel) -> Contact:
+    async def _reader(self, user: UserKey, channel: Channel, now: datetime) -> Reader:
+        """The person who gets it. Of their preferences only what a message may say counts, not when it may come."""
         async with self.engine.connect() as connection:
-            contact = (await recipients(connection, [user], self.defaults))[user].contact
-        if contact is None:
+            known = (await recipients(connection, [user], self.defaults))[user]
+        if known.contact is None:
             raise not_found("user")
-        if contact.address(channel) is None:
+        if known.contact.address(channel) is None:
             raise state_conflict("the user's profile has no such address")
-        return contact
+        return reader_of(known.contact, now, known.preferences.hide_amounts)
 
-    async def _rendered(self, version: TemplateVersion, user: UserKey, contact: Contact, now: datetime) -> Trial:
+    async def _rendered(self, version: TemplateVersion, user: UserKey, to: Reader) -> Trial:
         """The example as it would be told to this person now."""
-        local_now = now.astimezone(zone_named(contact.time_zone))
-        told = of_today(example(version.slot.kind), local_now)
+        told = of_today(example(version.slot.kind), to.now.astimezone(to.zone))
         stop = self.links.url(kind_switch(user, version.slot.kind, version.slot.channel))
-        parts = await self.checks.rendered(version, told, reader_of(contact, now), stop)
+        parts = await self.checks.rendered(version, told, to, stop)
         return Trial(version.slot.kind, parts.get(Part.SUBJECT, ""), parts.get(Part.TEXT, ""), parts.get(Part.HTML, ""))
 
 

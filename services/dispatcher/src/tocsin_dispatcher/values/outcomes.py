@@ -37,6 +37,8 @@ class Outcome:
     """Throttled only, where the provider told no instant: it takes nothing for so long."""
     ours: bool = False
     """Throttled only: by ourselves. It says nothing of how fast the provider may be called."""
+    about_address: bool = False
+    """Transient only: the address's own trouble. It says nothing of whether the provider works."""
     suppress: SuppressionCause | None = None
     """Permanent only: the address is at fault, and why it goes on the suppression list."""
 

@@ -1,4 +1,4 @@
-"""What a message can tell: a firing, several at once, a code, or something about how messages arrive."""
+"""What a message can tell: a firing, several at once, a code, or that messages arrive in a browser."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ class TemplateKind(StrEnum):
     DIGEST = "digest"
     VERIFICATION = "verification"
     SYSTEM = "system"
+    """A test of a browser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +56,12 @@ class Verification:
     """Told in whole minutes."""
 
 
-class Notice(StrEnum):
-    """Something about how a person's messages arrive."""
-
-    TEST = "test"
-    """Asked for, to see that messages arrive."""
-    EMAIL_BOUNCED = "email_bounced"
-    """Told on other channels: e-mail comes back."""
-    HELP = "help"
-    """The answer to HELP."""
+@dataclass(frozen=True, slots=True)
+class PushTest:
+    """That messages arrive, told to somebody who tries a browser of theirs out."""
 
 
-Told = FiringContext | Digest | Verification | Notice
+Told = FiringContext | Digest | Verification | PushTest
 
 
 _KINDS: Mapping[type, TemplateKind] = {
@@ -78,7 +73,7 @@ _KINDS: Mapping[type, TemplateKind] = {
     UpcomingBillContext: TemplateKind.UPCOMING_BILL,
     Digest: TemplateKind.DIGEST,
     Verification: TemplateKind.VERIFICATION,
-    Notice: TemplateKind.SYSTEM,
+    PushTest: TemplateKind.SYSTEM,
 }
 
 

@@ -13,7 +13,7 @@ def destination(case: GateCase) -> GateVerdict:
     if channel is Channel.IN_APP:
         return Proceed()
     if channel in (Channel.PUSH, Channel.WEBHOOK):
-        # One that was removed meanwhile is gone.
+        # One that was removed meanwhile is gone. It is no profile's: a push that has waited for one leaves without.
         return Suppress(Reason.NO_ADDRESS) if case.recipient.destination is None else Proceed()
     if contact is None and case.delivery.reason is Reason.PROFILE_AWAITED and case.now < case.delivery.expires_at:
         # the evaluator knows the person, so their profile was lost on its way: the audit has it sent again
