@@ -10,6 +10,8 @@ from tests.firings import low_balance
 
 #: Two batches are in hand at once of a class, of 100 firings each: more wait behind them.
 FLOOD = 500
+#: Who waits for a lock in this database.
+WAITING = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 async def told(day: Timetable, user: int) -> int:
@@ -35,6 +37,8 @@ async def test_a_flood_of_periodic_firings_that_cannot_be_taken_in_delays_no_rea
                 firings = [low_balance(2, day.stack.clock.now()) for _ in range(FLOOD)]
                 stream = client.jetstream()
                 await asyncio.gather(*(stream.publish("tocsin.firings.periodic", firing) for firing in firings))
+                while not await database.fetch(WAITING):
+                    pass
                 purchase = {"transactions": [day.purchase("250.00", posted_at="2025-11-03T15:00:00Z").item]}
                 await day.must("POST", "/api/v2/ingest/transactions", purchase, day.stack.service_token(1))
                 while not await told(day, 1):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from structlog.testing import capture_logs
 
 from tocsin_dispatcher.delivering.gatekeeper import Admitted
@@ -15,7 +15,7 @@ from tocsin_dispatcher.store.claims import Claimed
 from tocsin_dispatcher.store.locks import LOCKED_FOR
 from tocsin_dispatcher.values import AlertStanding, Outcome, OutcomeKind, WorkClass
 
-from .bench import ACCEPTED, Bench
+from .bench import Bench
 from .conftest import MakeBench
 
 #: In the table that is named after them.
@@ -25,6 +25,8 @@ LOCKED = {
     "deliveries": "SELECT FROM deliveries WHERE user_id IN (3, 5, 7) AND channel = 'email' FOR UPDATE",
     "breakers": "SELECT FROM breakers FOR UPDATE",
 }
+#: Who waits for a lock in this database.
+WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 USERS = range(1, 9)
 OTHERS = [1, 2, 4, 6, 8]
 
@@ -54,19 +56,13 @@ def told(bench: Bench) -> list[int]:
     return [one.user_id for one in bench.way.brought]
 
 
-async def until_sent(bench: Bench, count: int) -> None:
-    """So many are recorded as sent."""
-    while (await bench.states()).get("sent") != count:
-        pass
-
-
 async def test_who_is_held_up_at_the_gate_keeps_no_urgent_message_back(benches: MakeBench) -> None:
     bench = await benches()
     await known(bench)
     async with locked(bench, "counters"):
         working = asyncio.create_task(bench.lane.run(bench.stopping))
         await bench.intake.take_in([bench.firing(user_id=3, work_class=WorkClass.PERIODIC)])
-        while not await bench.rows("SELECT pid FROM pg_locks WHERE NOT granted"):
+        while not await bench.rows(WAITING):
             pass
         bench.clock.move_to(bench.clock.now() + timedelta(milliseconds=200))
         await bench.intake.take_in([bench.firing(user_id=2, critical=True)])
@@ -127,31 +123,64 @@ async def test_where_what_belongs_to_nobody_is_locked_all_wait_and_leave_once(be
         async with locked(bench, "breakers"), bench.working():
             assert not told(bench)
     assert [(line["event"], line["deliveries"]) for line in said] == [("gate_locked", len(USERS))]
+    began = bench.clock.now()
     async with bench.working():
-        await bench.step()
-        assert sorted(told(bench)) == list(USERS)
+        sizes = []
+        while len(told(bench)) < len(USERS):
+            before = len(told(bench))
+            await bench.step()
+            sizes.append(len(told(bench)) - before)
+    assert set(sizes) == {1}, "they come back apart: what one of them has locked would keep the others again"
+    assert sorted(told(bench)) == list(USERS)
+    assert bench.clock.now() < began + 2 * LOCKED_FOR
 
 
-async def test_outcomes_of_rows_that_are_locked_keep_nobody_else_s_waiting(benches: MakeBench) -> None:
+async def test_deliveries_that_are_locked_between_claim_and_gate_wait_out_their_claim(
+    benches: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = await benches()
     await known(bench)
     await bench.intake.take_in([bench.firing(user_id=user_id) for user_id in USERS])
-    bench.way.block = asyncio.Event()
-    working = asyncio.create_task(bench.lane.run(bench.stopping))
-    async with asyncio.timeout(20):
-        while len(told(bench)) < len(USERS):
-            await bench.way.begun.acquire()
+    admit = bench.gatekeeper.admit
+    async with asyncio.timeout(60), bench.engine.connect() as hanging:
+
+        async def admitted_beside(
+            claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]
+        ) -> Sequence[Admitted]:
+            monkeypatch.undo()
+            await hanging.execute(text(LOCKED["deliveries"]))
+            return await admit(claims, standings)
+
+        monkeypatch.setattr(bench.gatekeeper, "admit", admitted_beside)
+        async with bench.working():
+            assert sorted(told(bench)) == OTHERS
+        await hanging.rollback()
+    async with bench.working():
+        await bench.step()
+        assert sorted(told(bench)[len(OTHERS) :]) == [3, 5, 7]
+    assert await bench.states() == {"sent": 2 * len(USERS)}
+
+
+async def test_a_lane_does_not_ask_without_a_pause_for_what_is_locked(benches: MakeBench) -> None:
+    bench = await benches()
+    await known(bench)
+    await bench.intake.take_in([bench.firing(user_id=3)])
+    rounds = 0
+
+    def note(*said: object) -> None:
+        nonlocal rounds
+        rounds += "min(d.due_at)" in str(said[2])
+
+    event.listen(bench.engine.sync_engine, "before_cursor_execute", note)
     async with locked(bench, "deliveries"):
-        bench.way.block.set()
-        await until_sent(bench, len(USERS) + len(OTHERS))
-        await bench.intake.take_in([bench.firing(user_id=1)])
-        await until_sent(bench, len(USERS) + len(OTHERS) + 1)
-        assert await bench.states() == {"sent": len(USERS) + len(OTHERS) + 1, "sending": 3}
-    assert await bench.step() <= bench.clock.now()
-    assert await bench.states() == {"sent": 2 * len(USERS) + 1}
-    bench.stopping.set()
-    await working
-    assert {attempt.number for _, attempt in bench.way.calls} == {1}
+        clock = asyncio.get_running_loop().time
+        working, began = asyncio.create_task(bench.lane.run(bench.stopping)), clock()
+        while rounds < 11:
+            await bench.rows("SELECT 1 AS the_lane_has_a_turn")
+        took = clock() - began
+        bench.stopping.set()
+        await working
+    assert took > 10 * 0.05
 
 
 async def test_an_attempt_whose_claim_has_lapsed_is_not_made_after_the_next_one(
@@ -169,7 +198,6 @@ async def test_an_attempt_whose_claim_has_lapsed_is_not_made_after_the_next_one(
         return admitted
 
     monkeypatch.setattr(bench.gatekeeper, "admit", stands_still)
-    bench.way.answers.append(ACCEPTED)
     await bench.intake.take_in([bench.firing()])
     async with bench.working():
         assert not bench.way.calls

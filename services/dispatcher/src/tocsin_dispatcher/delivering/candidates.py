@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from tocsin_dispatcher.addresses import address_hash
 from tocsin_dispatcher.delivering.breaker_board import BreakerBoard
 from tocsin_dispatcher.delivering.way import Way
 from tocsin_dispatcher.keys import UserKey
-from tocsin_dispatcher.planning.local_time import zone_named
+from tocsin_dispatcher.planning.local_time import zone_of
 from tocsin_dispatcher.planning.plan import fact_key
 from tocsin_dispatcher.planning.windows import windows_at
 from tocsin_dispatcher.reasons import SuppressionCause
@@ -98,7 +97,10 @@ class Candidates:
         users = [user_of(claimed) for claimed in claims]
         people = await recipients(connection, users, self.rules.defaults)
         listed = await suppressed(connection, filter(None, (self._address(user, people[user]) for user in set(users))))
-        windows = {user: windows_at(now, zone_of(people[user])) for user in users}
+        windows = {
+            user: windows_at(now, zone_of(people[user].contact, one.notification))
+            for user, one in zip(users, claims, strict=True)
+        }
         counts = await counts_of(
             connection, self.way.channel, [(user, windows[user].hour, windows[user].day) for user in windows]
         )
@@ -153,11 +155,6 @@ class Candidates:
 def user_of(claimed: Claimed) -> UserKey:
     """Whom a claim goes to."""
     return UserKey(claimed.delivery.partner_id, claimed.delivery.user_id)
-
-
-def zone_of(known: KnownRecipient | Recipient) -> ZoneInfo:
-    """Where they live; UTC while no profile has come."""
-    return zone_named("UTC" if known.contact is None else known.contact.time_zone)
 
 
 def turn_of(claimed: Claimed, probing: bool) -> tuple[int, bool, datetime]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -38,6 +38,8 @@ from tocsin_kit.telemetry.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 _NEVER_JOINED = frozenset({DeliveryState.SUPPRESSED, DeliveryState.EXPIRED})
+#: Of a batch that comes back because of a lock that none of them is known to have: so many, so far apart.
+_GROUPS, _APART = 10, timedelta(milliseconds=500)
 #: So many deliveries are named in the log.
 _NAMED = 20
 
@@ -73,9 +75,9 @@ class _Outcome:
 class _MembersLost(Exception):
     """Members of a new digest are this claim's no longer: the rest is decided about once more."""
 
-    def __init__(self, still_ours: frozenset[UUID]) -> None:
+    def __init__(self, members: frozenset[UUID]) -> None:
         super().__init__("members of a digest are another's now")
-        self.still_ours = still_ours
+        self.members = members
 
 
 class Gatekeeper:
@@ -99,19 +101,28 @@ class Gatekeeper:
     async def admit(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
         """Those that may leave now, their attempts written. `standings` are the evaluator's, by firing id.
 
-        Where somebody has locked rows for long (a console, a replica that stands still), those in question are tried
-        again after `LOCKED_FOR`, and the others leave: all in one transaction, so that no attempt waits for another's.
+        Where somebody has locked a person's rows for long (a console, a replica that stands still), theirs are tried
+        again after `LOCKED_FOR`, or, where it is the delivery itself, when the claim lapses. The others leave: all in
+        one transaction, so that no attempt waits for another's.
         """
         try:
             return await self._admit(claims, standings)
         except Exception as error:
             if not is_locked(error):
                 raise
-        # Something that belongs to nobody, such as a provider's breaker.
+        # Something that cannot be seen beforehand: a provider's breaker, a row that is being made. They come back in
+        # groups, so that not all of them wait for it.
         self._say_locked("gate_locked", claims)
-        later = self._clock.now() + LOCKED_FOR
-        await in_transaction(self._engine, lambda connection: give_back(connection, claims, later))
+        await in_transaction(self._engine, lambda connection: self._spread(connection, claims))
         return []
+
+    async def _spread(self, connection: Connection, claims: Sequence[Claimed]) -> None:
+        """Give them back for after `LOCKED_FOR`, in groups of whole people that come due one after the other."""
+        users, now = sorted({user_of(one) for one in claims}), self._clock.now()
+        for place in range(_GROUPS):
+            group = frozenset(users[place::_GROUPS])
+            due_at = now + LOCKED_FOR + place * _APART
+            await give_back(connection, [one for one in claims if user_of(one) in group], due_at)
 
     async def _admit(self, claims: Sequence[Claimed], standings: Mapping[UUID, AlertStanding]) -> Sequence[Admitted]:
         admitted_by: list[BreakerKey] = []
@@ -126,7 +137,7 @@ class Gatekeeper:
             outcome = await past_locks(self._engine, work)
         except _MembersLost as lost:
             self._board.release(admitted_by)
-            return await self._admit([one for one in claims if one.key.id in lost.still_ours], standings)
+            return await self._admit([one for one in claims if one.key.id not in lost.members], standings)
         except BaseException:
             self._board.release(admitted_by)
             raise
@@ -262,7 +273,7 @@ class Gatekeeper:
         ours = await lock_claimed(connection, members)
         lost = {member.key.id for member in members} - ours
         if lost:
-            raise _MembersLost(frozenset(one.key.id for one in claims) - lost)
+            raise _MembersLost(frozenset(lost))
         made = [(one.claimed.delivery, one.claimed.leased_until) for one in decided.digests]
         await insert_digests(connection, made, now)
         decided.aside += [put for digest in decided.digests for put in members_aside(digest)]

@@ -24,6 +24,8 @@ from tocsin_kit.transient import is_transient
 
 _OTHERS = (WorkClass.USER, WorkClass.PERIODIC, WorkClass.BILLS)
 _LARGEST_CLAIM = 200
+#: Seconds until a lane looks again at what is due and could not be claimed.
+_LOCKED_BY_OTHERS = 0.05
 _log = structlog.get_logger(__name__)
 
 
@@ -131,15 +133,19 @@ class Lane:
         if self._batches is None or self._batches.is_gating:
             self._put_off = True  # what comes due meanwhile goes through the gate together
             return None
-        due, now, again = await self._due(), self._clock.now(), False
+        due, now, again, passed_over = await self._due(), self._clock.now(), False, False
         for classes, free in ((WorkClass.REALTIME,), self._free_realtime), (_OTHERS, self._free_others):
             late = [lane for lane in classes if lane in due and due[lane] <= now]
             if late and free():
                 claims, brought = await self._claim(late, free())
                 self._begin(claims, brought)
                 again |= bool(claims) and free() > 0
+                passed_over |= not claims
         if again:
             return now  # what comes next in the classes that were claimed, only asking tells
+        if passed_over:
+            # Others have locked it: another replica for milliseconds, or somebody for long.
+            await asyncio.sleep(_LOCKED_BY_OTHERS)  # noqa: TID251 - the database's locks live in real time
         blocked = {
             WorkClass.REALTIME: self._slots.free <= 0,
             **dict.fromkeys(_OTHERS, self._slots.free_for_others <= 0),

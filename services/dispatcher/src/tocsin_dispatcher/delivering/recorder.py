@@ -14,7 +14,7 @@ from tocsin_dispatcher.announcing import Announcer, DeliveryChange
 from tocsin_dispatcher.breakers import BreakerKey
 from tocsin_dispatcher.changes import change_of
 from tocsin_dispatcher.delivering.breaker_board import BoardChanges, BreakerBoard
-from tocsin_dispatcher.keys import DeliveryKey, UserKey
+from tocsin_dispatcher.keys import DeliveryKey
 from tocsin_dispatcher.reasons import Reason, SuppressionCause
 from tocsin_dispatcher.receiving.applying import Applier
 from tocsin_dispatcher.retries import NextStep, after_attempt, after_look_up
@@ -22,7 +22,6 @@ from tocsin_dispatcher.states import DeliveryState
 from tocsin_dispatcher.store.attempts import Settlement, settle
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction, reads
 from tocsin_dispatcher.store.fates import lock_before_ending, release_members
-from tocsin_dispatcher.store.locks import LOCKED_FOR, locked_deliveries, locked_people, past_locks
 from tocsin_dispatcher.store.look_ups import of_another_delivery
 from tocsin_dispatcher.store.moving_on import bring_forward
 from tocsin_dispatcher.store.own_addresses import AddressId, end_addresses
@@ -37,8 +36,6 @@ from tocsin_kit.telemetry.metrics import Metrics
 from tocsin_kit.transient import is_data_error
 
 _AT_ONCE = 500
-#: So many deliveries are named in the log.
-_NAMED = 20
 _NOT_STORABLE = "the provider's answer cannot be stored"
 _log = structlog.get_logger(__name__)
 _ENDED = frozenset({DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.EXPIRED})
@@ -63,8 +60,6 @@ class _Written:
     """Of attempts that count still, also where a receipt was faster and led the delivery on."""
     segments: int
     """SMS segments that are sent by it."""
-    locked: frozenset[DeliveryKey]
-    """What was left out, because somebody else had locked it."""
 
 
 class Recorder:
@@ -96,7 +91,6 @@ class Recorder:
         self._address_key, self._after, self._chain = address_key, after, chain
         self._passed_over: frozenset[str] = frozenset()
         self._waiting: list[Result] = []
-        self._locked, self._locked_until = set[DeliveryKey](), clock.now()
         self._bell = Bell(activity)
         self.loop = Loop(f"recorder.{channel}", self._round, clock=clock, activity=activity, wake=self._bell)
 
@@ -111,23 +105,18 @@ class Recorder:
         return frozenset(_attempt(result) for result in self._waiting)
 
     async def _round(self) -> datetime | None:
-        if self._clock.now() >= self._locked_until:
-            self._locked.clear()
-        while batch := [result for result in self._waiting if _key(result) not in self._locked][:_AT_ONCE]:
+        while self._waiting:
             # They stay in the list until they are committed: a database that is away loses none.
+            batch = self._waiting[:_AT_ONCE]
             settled = [(result, self._settlement(result)) for result in _one_per_attempt(batch)]
             refused = await in_halves(settled, self._write, is_data_error)
             for (result, _), error in refused:
                 await self._write_without_answer(result, error)
             unnamed = [pair for pair, _ in refused]
-            written = [result for result in batch if _key(result) not in self._locked]
-            await self._apply_waiting(
-                [pair for pair in settled if pair[1].key not in self._locked and pair not in unnamed]
-            )
-            gone = {id(result) for result in written}
-            self._waiting = [result for result in self._waiting if id(result) not in gone]
-            self._after([result.delivery for result in written])
-        return self._locked_until if self._locked else None
+            await self._apply_waiting([pair for pair in settled if pair not in unnamed])
+            del self._waiting[: len(batch)]
+            self._after([result.delivery for result in batch])
+        return None
 
     async def _write_without_answer(self, result: Result, error: Exception) -> None:
         """What the provider said cannot be stored: what came of it is."""
@@ -137,14 +126,11 @@ class Recorder:
         await self._write([(unsaid, self._settlement(unsaid))])
 
     async def _write(self, settled_as: Sequence[tuple[Result, Settlement]]) -> None:
-        """Write these, but those that somebody has locked: they wait for `LOCKED_FOR`, and keep nobody else waiting."""
         now = self._clock.now()
         passed_over = self._board.passed_over(self._chain)
 
-        async def work(connection: Connection, leaving_out: bool) -> tuple[_Written, BoardChanges]:
-            locked = await self._locked_by_others(connection, settled_as) if leaving_out else frozenset()
-            free = [pair for pair in settled_as if pair[1].key not in locked]
-            settled = await self._rightful(connection, free)
+        async def work(connection: Connection) -> tuple[_Written, BoardChanges]:
+            settled = await self._rightful(connection, settled_as)
             await lock_before_ending(connection, [one.key for _, one in settled if one.status in _ENDED_UNTOLD])
             written = await settle(connection, [settlement for _, settlement in settled], now)
             answered = [pair for pair in settled if pair[1].key.id in written]
@@ -159,10 +145,9 @@ class Recorder:
             changes += [change_of(delivery, DeliveryState.PENDING, None, now) for delivery in released]
             await self._announcer.add(connection, changes, now)
             segments = sum(one.segments_sent or 0 for one in written.values())
-            return _Written(changes, answered, segments, locked), await self._board.write(connection)
+            return _Written(changes, answered, segments), await self._board.write(connection)
 
-        written, breakers = await past_locks(self._engine, work)
-        self._leave_waiting(written.locked)
+        written, breakers = await in_transaction(self._engine, work)
         self._board.wrote(breakers)
         self._passed_over = passed_over
         self._announcer.wrote(written.changes)
@@ -170,21 +155,6 @@ class Recorder:
             self._metrics.sms_segments.inc(written.segments)
         for result, settlement in written.answered:
             self._count(result, settlement)
-
-    async def _locked_by_others(
-        self, connection: Connection, settled: Sequence[tuple[Result, Settlement]]
-    ) -> frozenset[DeliveryKey]:
-        """Those whose rows, or whose person's inbox where that is written too, somebody has locked."""
-        owners = {one.key: UserKey(one.key.partner_id, result.delivery.user_id) for result, one in settled}
-        people = await locked_people(connection, owners.values())
-        return await locked_deliveries(connection, owners) | {key for key, user in owners.items() if user in people}
-
-    def _leave_waiting(self, locked: frozenset[DeliveryKey]) -> None:
-        if locked:
-            named = sorted(str(key.id) for key in locked)[:_NAMED]
-            _log.warning("locked_by_others", channel=self._channel, deliveries=len(locked), delivery_ids=named)
-            self._locked |= locked
-            self._locked_until = self._clock.now() + LOCKED_FOR
 
     async def _apply_waiting(self, settled: Sequence[tuple[Result, Settlement]]) -> None:
         """Receipts that overtook these outcomes; mostly there is none. In a transaction of its own, which locks as a

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tocsin_dispatcher.delivering.candidates import Candidate, zone_of
+from tocsin_dispatcher.delivering.candidates import Candidate
+from tocsin_dispatcher.planning.local_time import zone_of
 from tocsin_dispatcher.planning.stages.rate_limits import limits
 from tocsin_dispatcher.planning.windows import windows_at
 from tocsin_dispatcher.store.counters import Granted, Wanted
@@ -15,7 +16,7 @@ from tocsin_dispatcher.values import Counts
 def wanted(candidates: Sequence[Candidate]) -> Wanted:
     """The tokens that these, all of one person, want."""
     case = candidates[0].case
-    windows = windows_at(case.now, zone_of(case.recipient))
+    windows = windows_at(case.now, zone_of(case.recipient.contact, case.notification))
     critical = sum(one.claimed.notification.critical for one in candidates)
     per_hour, per_day = limits(case.recipient.preferences, case.recipient.partner)
     normal = len(candidates) - critical

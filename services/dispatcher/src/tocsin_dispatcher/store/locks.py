@@ -74,7 +74,7 @@ SELECT k.partner_id, k.user_id
 
 
 async def past_locks(engine: Engine, work: Callable[[Connection, bool], Awaitable[Answer]]) -> Answer:
-    """Run `work` in a transaction that waits two seconds at most for any lock: workers hold theirs for milliseconds.
+    """Run `work` in a transaction that waits two seconds at most for each lock: workers hold theirs for milliseconds.
 
     Where one was not to be had, it is run once more, and is told to leave out what others have locked. Raises the
     driver's error (SQLSTATE 55P03) where even then something was locked that it could not leave out.
@@ -103,13 +103,10 @@ async def locked_deliveries(connection: Connection, keys: Iterable[DeliveryKey])
     return frozenset(DeliveryKey(row.partner_id, row.id) for row in rows)
 
 
-async def locked_people(
-    connection: Connection, users: Iterable[UserKey], channel: Channel | None = None
-) -> frozenset[UserKey]:
+async def locked_people(connection: Connection, users: Iterable[UserKey], channel: Channel) -> frozenset[UserKey]:
     """Those of these people whose inbox, or whose counters of the channel, somebody else has locked; the others' are
-    this transaction's now."""
+    this transaction's now. Rows that are being made are not seen."""
     people = _PEOPLE.filled(sorted(set(users)))
     locked = [*await connection.execute(_LOCKED_INBOXES, people)]
-    if channel is not None:
-        locked += await connection.execute(_LOCKED_COUNTERS, {**people, "channel": channel})
+    locked += await connection.execute(_LOCKED_COUNTERS, {**people, "channel": channel})
     return frozenset(UserKey(row.partner_id, row.user_id) for row in locked)
