@@ -204,7 +204,7 @@ def test_missing_firings_are_named(operator: Run, services: Services) -> None:
     services.answers["GetLedger"] = answer = ledger(2, balanced=False)
     answer.missing_firing_ids.append(ID)
     result = operator("audit")
-    assert "firings without a notification: 2" in result.stderr
+    assert "firings and notifications without a match: 2" in result.stderr
     assert re.search(rf"{ID} +firings without a notification", result.stdout)
 
 
@@ -247,7 +247,10 @@ def test_a_span_in_which_nothing_fired_balances(operator: Run, services: Service
     services.answers["GetLedger"] = delivery_pb2.GetLedgerResponse(compared_until=at(10))
     result = operator("audit", "--since", "2025-11-03T09:00Z", "--until", "2025-11-03T10:00Z")
     assert result.exit_code == 0, result.output
-    assert "0 minutes compared until 2025-11-03 10:00:00Z: 0 firings, 0 notifications, gap 0" in result.stdout
+    assert (
+        "compared until 2025-11-03 10:00:00Z: 0 minutes in which something fired, 0 firings, 0 notifications, gap 0"
+        in result.stdout
+    )
 
 
 def test_firings_of_a_span_are_published_again(operator: Run, services: Services) -> None:

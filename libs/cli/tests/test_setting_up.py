@@ -154,6 +154,27 @@ def test_names_are_the_product_s_or_begin_as_ours(kind: type[BaseSettings]) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_names_that_settings_have_in_python_are_no_variables(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: type[BaseSettings]
+) -> None:
+    """An ENV=dev that is meant for something else must not let production start with keys that everybody knows."""
+    monkeypatch.chdir(tmp_path)
+    for name in variables(kind):
+        monkeypatch.delenv(name, raising=False)
+
+    def heard() -> str:
+        try:
+            return str(sorted(load(kind).model_fields_set))
+        except SystemExit:
+            return capsys.readouterr().err
+
+    of_nothing = heard()
+    for name in {name.upper() for name in kind.model_fields} - set(variables(kind)):
+        monkeypatch.setenv(name, "dev")
+    assert heard() == of_nothing
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("nonsense", NONSENSE, ids=lambda text: text[:12])
 def test_whatever_a_variable_holds_is_taken_or_refused_by_its_name(
     monkeypatch: pytest.MonkeyPatch,

@@ -17,7 +17,12 @@ class CliSettings(BaseSettings):
     """Where the services are and what opens them. The environment wins over `.tocsin/env`."""
 
     model_config = SettingsConfigDict(
-        populate_by_name=True, extra="ignore", frozen=True, env_ignore_empty=True, env_file=LOCAL_STACK
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        env_prefix="=",  # as in ServiceSettings
+        env_file=LOCAL_STACK,
     )
 
     env: Environment = Field(Environment.PRODUCTION, validation_alias="TOCSIN_ENV", description="dev or production")

@@ -59,6 +59,9 @@ class ServiceSettings(BaseSettings):
         extra="ignore",
         frozen=True,
         env_ignore_empty=True,
+        # Before the names of fields, which are for Python: no variable's name has one. Variables are named by aliases,
+        # and an ENV or a SMTP_HOST is somebody else's.
+        env_prefix="=",
         # Else lists are read as JSON, and one that is none ends the reading: the other wrong ones are not heard of.
         enable_decoding=False,
     )

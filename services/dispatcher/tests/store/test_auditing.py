@@ -1,5 +1,6 @@
 """The audit and retention jobs."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from tocsin_dispatcher.store.contact_sums import ProfileSum
 from tocsin_dispatcher.store.ledger import Books, Found, Named, books
 from tocsin_dispatcher.values import Channel, Outcome, OutcomeKind
 from tocsin_dispatcher.values.minutes import Minute
-from tocsin_kit.messaging.jobs import JobOrder
+from tocsin_kit.messaging.jobs import JobFailure, JobOrder
 from tocsin_kit.rpc.errors import unavailable
 
 from .bench import Bench, ScriptedWay
@@ -339,6 +340,37 @@ async def test_an_alarm_is_raised_even_when_what_is_missing_cannot_be_asked_for(
         assert (await audit(ORDER, _progress))["gap"] == 1
     assert [one["event"] for one in logs] == ["missing_firings_not_named", "ledger_gap_does_not_heal"]
     assert (logs[1]["missing"], logs[1]["firings"]) == (1, [])
+    with capture_logs() as again:
+        bench.clock.advance(PATIENCE)
+        await audit(ORDER, _progress)
+    assert [one["event"] for one in again] == ["missing_firings_not_named"], "it is not said by every audit"
+    back = EvaluatorsBooks(bench, evaluator.firings)
+    back.heals, audit = False, replace(audit, evaluator=back)
+    with capture_logs() as named:
+        for _ in range(2):
+            bench.clock.advance(PATIENCE)
+            await audit(ORDER, _progress)
+    (told,) = [one for one in named if one["event"] == "ledger_gap_does_not_heal"]
+    assert told["firings"] == [str(one.id) for one in evaluator.firings]
+
+
+class Away(EvaluatorsBooks):
+    """It does not answer."""
+
+    async def summarise(self, partner_id: int, since: datetime, until: datetime) -> list[Minute]:
+        raise unavailable("the evaluator is away")
+
+
+async def test_without_the_evaluator_our_own_books_are_looked_at_before_the_job_fails(benches: MakeBench) -> None:
+    bench = await benches()
+    await bench.profile()
+    await bench.intake.take_in([bench.firing()])
+    await bench.execute("UPDATE notifications SET planned = planned + 1")
+    bench.clock.advance(MINUTE)
+    with capture_logs() as logs, pytest.raises(JobFailure):
+        await _audit(bench, Away(bench, []))(ORDER, _progress)
+    (wrong,) = [one for one in logs if one["event"] == "books_do_not_balance"]
+    assert wrong["unplanned"] == 1
 
 
 async def test_the_first_audit_looks_a_day_back_and_each_later_one_to_where_the_last_one_ended(

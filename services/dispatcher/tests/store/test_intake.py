@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tocsin_dispatcher.destinations.reading import browsers_of
 from tocsin_dispatcher.intake.dead_letters import DeadLetters, Letter
 from tocsin_dispatcher.keys import UserKey
@@ -113,14 +115,22 @@ async def test_a_push_message_at_night_waits_for_the_profile_that_says_so(benche
         assert (await bench.delivery()).status == "sent"
 
 
-async def test_a_push_message_whose_profile_never_comes_leaves_after_a_minute(benches: MakeBench) -> None:
-    """Where it goes is known, unlike an e-mail's address; which hour it is there is not, and is taken to be UTC's."""
+@pytest.mark.parametrize(("zone", "status"), [("America/Chicago", "held"), ("Asia/Tokyo", "sent"), ("", "sent")])
+async def test_a_push_message_whose_profile_never_comes_goes_by_the_hour_that_its_firing_knew(
+    benches: MakeBench, zone: str, status: str
+) -> None:
+    """After a minute: where it goes is known, unlike an e-mail's address. Where nobody knew, the hour is UTC's."""
     bench = await _sleeper_with_a_browser(benches)
     async with bench.working():
-        await bench.intake.take_in([bench.firing()])
+        await bench.intake.take_in([bench.firing(time_zone=zone)])
         await bench.quiet()
         assert await bench.step() == HALF_PAST_THREE + timedelta(seconds=60)
-        assert (await bench.delivery()).status == "sent"
+        left = await bench.delivery()
+        assert left.status == status
+        if status == "held":
+            assert left.reason == "quiet_hours"
+            assert await bench.step() == datetime(2025, 11, 5, 14, 0, tzinfo=UTC), "08:00 in Chicago"
+            assert (await bench.delivery()).status == "sent"
 
 
 async def test_an_older_profile_never_overwrites_a_newer_one(benches: MakeBench) -> None:

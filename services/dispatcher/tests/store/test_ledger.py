@@ -79,6 +79,20 @@ async def test_what_has_arrived_since_the_last_audit_is_no_gap(benches: MakeBenc
     assert (ledger.gap, list(ledger.missing_firing_ids)) == (0, [])
 
 
+async def test_an_earlier_gap_is_told_as_long_as_it_stands(benches: MakeBench) -> None:
+    """An operator is called for it, and asks about the last hour."""
+    bench = await benches()
+    minute, fired = bench.clock.now(), [bench.firing()]
+    healed = minute + MINUTE
+    gap = "INSERT INTO ledger_minutes VALUES (:minute, 1, 0, true, :minute, :minute)"
+    for one in (minute, healed):
+        await bench.execute(gap, minute=one)
+    bench.clock.advance(timedelta(hours=2))
+    ledger = await _ledger(bench, EvaluatorsBooks(bench, fired))
+    assert _lines(ledger) == [(minute, 1, 0, False)]
+    assert (ledger.gap, list(ledger.missing_firing_ids)) == (1, [str(fired[0].id)])
+
+
 async def test_firings_of_the_last_two_minutes_may_be_on_their_way(benches: MakeBench) -> None:
     bench = await benches()
     began = bench.clock.now()

@@ -133,13 +133,16 @@ def test_whose_profile_is_awaited_without_a_browser_has_nothing_to_wait_for(
 
 
 def test_a_push_message_whose_profile_never_came_leaves(make_case: Callable[..., GateCase]) -> None:
-    """It has its address, unlike an e-mail; the hour is UTC's then: five in the morning there, eleven at night here."""
+    """It has its address, unlike an e-mail. The hour is as the evaluator knew it, and UTC's where it knew none."""
     waited = {"channel": Channel.PUSH, "destination_id": LAPTOP, "reason": Reason.PROFILE_AWAITED}
     nobody = {"delivery_": waited, "destination": BROWSER, "contact": None}
     assert gate(make_case(**nobody)) == Proceed()
     held = gate(make_case(**nobody, **NIGHT))
     assert isinstance(held, Hold)
     assert (held.until, held.reason) == (datetime(2025, 11, 6, 8, tzinfo=UTC), Reason.QUIET_HOURS)
+    in_chicago = gate(make_case(**nobody, **NIGHT, notification={"time_zone": "America/Chicago"}))
+    assert isinstance(in_chicago, Hold)
+    assert in_chicago.until == datetime(2025, 11, 6, 14, tzinfo=UTC)
 
 
 NIGHT = {"preferences": Preferences(quiet_hours=QuietHours(enabled=True)), "now": datetime(2025, 11, 6, 5, tzinfo=UTC)}

@@ -66,7 +66,7 @@ def _counts(ledger: delivery_pb2.GetLedgerResponse) -> Sequence[tuple[str, int]]
     """What must be nought, in words, and how many there are."""
     differing = sum(not minute.balanced for minute in ledger.minutes)
     return (
-        ("firings without a notification", ledger.gap),
+        ("firings and notifications without a match", ledger.gap),
         ("minutes that differ", differing),
         *((what, finding.count) for what, finding in _findings(ledger)),
     )
@@ -76,8 +76,8 @@ def _print(ledger: delivery_pb2.GetLedgerResponse, *, was_compared: bool) -> Non
     firings = sum(minute.firings for minute in ledger.minutes)
     notifications = sum(minute.notifications for minute in ledger.minutes)
     say(
-        f"{len(ledger.minutes)} minutes compared until {instant(ledger.compared_until)}: {firings} firings,"
-        f" {notifications} notifications, gap {ledger.gap}"
+        f"compared until {instant(ledger.compared_until)}: {len(ledger.minutes)} minutes in which something fired,"
+        f" {firings} firings, {notifications} notifications, gap {ledger.gap}"
         if was_compared
         else "no minutes compared"
     )

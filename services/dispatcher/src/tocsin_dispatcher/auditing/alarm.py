@@ -21,6 +21,7 @@ class Alarm:
 
     _said: tuple[int, Books] | None = None
     _stuck: tuple[Compared, ...] = ()
+    _named: bool = True
 
     def books(self, counts: Mapping[str, int], found: Books) -> None:
         """An error when there is a gap or anything was found, with all counts of the audit and the ids of the first of
@@ -38,19 +39,22 @@ class Alarm:
         self._said = wrong
 
     def has_changed(self, stuck: tuple[Compared, ...]) -> bool:
-        """Whether the minutes that have not healed are others than last time, or miss more or fewer."""
-        return stuck != self._stuck
+        """Whether the minutes that have not healed are others than last time, or miss more or fewer; also where nobody
+        could be asked then for what is missing."""
+        return stuck != self._stuck or not self._named
 
-    def gaps(self, stuck: tuple[Compared, ...], firings: Sequence[UUID]) -> None:
-        """An error with the minutes that have not healed, if any, and the first firings that are missing from them."""
-        self._stuck = stuck
-        if stuck:
+    def gaps(self, stuck: tuple[Compared, ...], firings: Sequence[UUID] | None) -> None:
+        """An error with the minutes that have not healed, if any, and the first firings that are missing from them.
+        Where nobody can be asked for those (None), it is said once more when somebody can."""
+        is_news = stuck != self._stuck or firings is not None
+        self._stuck, self._named = stuck, firings is not None
+        if stuck and is_news:
             _log.error(
                 "ledger_gap_does_not_heal",
                 minutes=len(stuck),
                 named=[line.minute.isoformat() for line in stuck[:_MOST_MINUTES]],
                 missing=sum(line.missing for line in stuck),
-                firings=[str(id_) for id_ in firings],
+                firings=[str(id_) for id_ in firings or ()],
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
@@ -59,19 +60,25 @@ class Audit:
     alarm: Alarm = field(default_factory=Alarm)
 
     async def __call__(self, _order: JobOrder, progress: Progress) -> dict[str, int]:
-        """Answers what was compared and found."""
+        """Answers what was compared and found. Where the evaluator cannot be asked, our own books are looked at, and
+        then it raises JobFailure."""
         now = self.clock.now()
         until = (now - SETTLED_AFTER).replace(second=0, microsecond=0)
         async with self.engine.connect() as connection:
             open_gaps = [gap.line.minute for gap in await gaps(connection)]
             last = await compared_until(connection)
         since = min(until - LOOKS_BACK, last or until - DAY)
-        minutes, republished = await self._walk(spans(open_gaps, since, until), open_gaps, progress)
+        failure: JobFailure | None = None
+        minutes = republished = 0
+        try:
+            minutes, republished = await self._walk(spans(open_gaps, since, until), open_gaps, progress)
+        except JobFailure as error:
+            failure = error
         receipts = await self._apply_missed(since)
         async with self.engine.connect() as connection:
             found = await books(connection, now - DAY, now, now - PATIENCE)
             left = await gaps(connection)
-        profiles = await self._heal_profiles()
+        profiles = 0 if failure else await self._heal_profiles()
         counts = {
             "minutes": minutes,
             "gap": sum(gap.line.missing for gap in left),
@@ -85,6 +92,8 @@ class Audit:
         }
         self.alarm.books(counts, found)
         await self._alarm_of_gaps(tuple(gap.line for gap in left if now - gap.known_since >= _HEALS_WITHIN))
+        if failure is not None:
+            raise failure
         return counts
 
     async def _walk(
@@ -122,11 +131,12 @@ class Audit:
         if not self.alarm.has_changed(stuck):
             return
         pieces = [(line.minute, line.minute + _MINUTE) for line in stuck]
+        firings: Sequence[UUID] | None
         try:
             firings = await Comparison(self.engine, self.evaluator).missing_firings(pieces)
         except TocsinError as error:
             _log.warning("missing_firings_not_named", error=str(error))
-            firings = []
+            firings = None
         self.alarm.gaps(stuck, firings)
 
     async def _heal_profiles(self) -> int:

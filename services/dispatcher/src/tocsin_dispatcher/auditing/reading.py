@@ -22,7 +22,8 @@ class Ledger:
     """The books of a span."""
 
     lines: tuple[Compared, ...]
-    """The minutes that were compared and had something in them."""
+    """The minutes that were compared and had something in them, after earlier ones that an audit found to differ and
+    that still do."""
     compared_until: datetime
     """Later firings may still be on their way. Not after the span's beginning: nothing was compared."""
     missing_firings: tuple[UUID, ...]
@@ -32,7 +33,7 @@ class Ledger:
 
     @property
     def gap(self) -> int:
-        """Firings without a notification, at least."""
+        """By how many firings and notifications differ, at least."""
         return sum(line.missing for line in self.lines)
 
 
@@ -43,8 +44,18 @@ async def read_ledger(
     async with engine.connect() as connection:
         deliveries = await ledger.totals(connection, since, until, partner_id)
         found = await ledger.books(connection, since, until, now - PATIENCE, partner_id)
+        known = [gap.line.minute for gap in await ledger.gaps(connection)]
     comparison, end = Comparison(engine, evaluator, partner_id), min(until, now - SETTLED_AFTER)
-    lines = [line for piece in spans((), since, end) for line in await comparison.minutes(*piece)]
-    differing = [(max(line.minute, since), min(line.minute + _MINUTE, end)) for line in lines if not line.balanced]
+    earlier = [minute for minute in known if minute + _MINUTE <= since]
+    lines = [line for minute in earlier for line in await comparison.minutes(minute, minute + _MINUTE)]
+    lines = [line for line in lines if not line.balanced]
+    lines += [line for piece in spans((), since, end) for line in await comparison.minutes(*piece)]
+    differing = [_span(line.minute, since, end) for line in lines if not line.balanced]
     missing = await comparison.missing_firings(differing)
     return Ledger(tuple(lines), end, tuple(missing), tuple(deliveries), found)
+
+
+def _span(minute: datetime, since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    """What of a minute was compared: an earlier one whole."""
+    ends = minute + _MINUTE
+    return (minute, ends) if ends <= since else (max(minute, since), min(ends, until))

@@ -20,8 +20,9 @@ class Medium(Protocol[MessageT_co]):
         ...
 
 
-def reader_of(contact: Contact | None, now: datetime, hide_amounts: bool = False) -> Reader:
-    """The person as a reader; one whose profile has not come reads US English, by UTC."""
-    if contact is None:
+def reader_of(person: Contact | Notification | None, now: datetime, hide_amounts: bool = False) -> Reader:
+    """A person as a reader: by their profile; while none has come by what was known when it fired, else in US English
+    and UTC."""
+    if person is None:
         return Reader(locale_named(""), zone_named("UTC"), now, hide_amounts)
-    return Reader(locale_named(contact.locale), zone_named(contact.time_zone), now, hide_amounts)
+    return Reader(locale_named(person.locale), zone_named(person.time_zone or "UTC"), now, hide_amounts)

@@ -29,7 +29,7 @@ class Push:
         browser = recipient.destination
         if not isinstance(browser, PushSubscription):
             raise ValueError("a push message needs a browser")
-        reader = reader_of(recipient.contact, now, recipient.preferences.hide_amounts)
+        reader = reader_of(recipient.contact or notification, now, recipient.preferences.hide_amounts)
         texts = self._renderer.push(notification.context, reader)
         return message_to(browser, self._seals, worded(notification.id, texts), notification.critical)
 

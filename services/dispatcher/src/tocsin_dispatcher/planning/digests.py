@@ -105,6 +105,8 @@ def digest_told(digest: Delivery, members: Sequence[Notification]) -> Notificati
         title="",
         message="",
         action_url="",
+        time_zone=members[0].time_zone if members else "",
+        locale=members[0].locale if members else "",
     )
 
 

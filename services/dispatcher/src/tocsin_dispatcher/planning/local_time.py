@@ -4,6 +4,8 @@ from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from tocsin_dispatcher.values import Contact, Notification
+
 
 @lru_cache(maxsize=1024)
 def zone_named(name: str) -> ZoneInfo:
@@ -12,6 +14,11 @@ def zone_named(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (KeyError, ValueError):
         return ZoneInfo("UTC")
+
+
+def zone_of(contact: Contact | None, told: Notification) -> ZoneInfo:
+    """Where a reader lives: as their profile says, else as was known when it fired; UTC where nobody knew."""
+    return zone_named((told if contact is None else contact).time_zone or "UTC")
 
 
 def instant_of(day: date, local: time, zone: ZoneInfo) -> datetime:

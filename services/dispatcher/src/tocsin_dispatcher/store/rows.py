@@ -95,6 +95,8 @@ def notification_of(row: Row[Any]) -> Notification:
         title=row.title,
         message=row.message,
         action_url=row.action_url,
+        time_zone=row.time_zone,
+        locale=row.locale,
     )
 
 

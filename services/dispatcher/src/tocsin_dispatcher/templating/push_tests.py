@@ -27,7 +27,7 @@ class PushTests:
     async def texts(self, user: UserKey) -> PushTexts:
         """A test's, for its user."""
         async with self.engine.connect() as connection:
-            contact = (await recipients(connection, [user], self.defaults))[user].contact
-        told, reader = PushTest(), reader_of(contact, self.clock.now())
+            known = (await recipients(connection, [user], self.defaults))[user]
+        told, reader = PushTest(), reader_of(known.contact, self.clock.now(), known.preferences.hide_amounts)
         worded = await self.wording.push(user.partner_id, told, reader)
         return self.renderer.push(told, reader) if worded is None else worded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from tocsin_dispatcher.store import templates as store
@@ -84,7 +84,7 @@ class Versions:
         """
         version = await self.get(partner_id, id_)
         to = reader(locale or version.slot.locale or "en-US", hide_amounts)
-        told = self.checks.example(version.slot.kind, values, to)
+        told = self.checks.example(version.slot.kind, values, replace(to, hide_amounts=False))
         parts = await self.checks.rendered(version, told, to)
         if version.slot.channel is not Channel.SMS:
             return Preview(parts, 0)

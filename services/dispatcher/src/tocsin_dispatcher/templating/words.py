@@ -80,10 +80,10 @@ class PushWords:
 
     async def compose(self, notification: Notification, recipient: Recipient, now: datetime) -> PushMessage | None:
         """The push message; None where the built-in words are to be told."""
-        contact, browser = recipient.contact, recipient.destination
-        if contact is None or not isinstance(browser, PushSubscription):
+        browser = recipient.destination
+        if not isinstance(browser, PushSubscription):
             return None
-        reader = reader_of(contact, now, recipient.preferences.hide_amounts)
+        reader = reader_of(recipient.contact or notification, now, recipient.preferences.hide_amounts)
         texts = await self.wording.push(notification.partner_id, notification.context, reader)
         if texts is None:
             return None

@@ -41,6 +41,10 @@ class Notification:
     title: str
     message: str
     action_url: str
+    time_zone: str = ""
+    """IANA name, as the evaluator knew it when it fired: counts while no profile has come. Empty: nobody knew."""
+    locale: str = ""
+    """BCP 47, likewise."""
     trial: Trial | None = None
     """Of a template that is tried: what it is told as. Nothing has happened then, and kind and context say nothing."""
     code: SealedCode | None = None

@@ -28,8 +28,9 @@ class Compared:
 
     @property
     def missing(self) -> int:
-        """Firings without a notification, at least; one where only the ids differ."""
-        return 0 if self.balanced else max(self.firings - self.notifications, 1)
+        """How many have no match in the other book, at least; one where only the ids differ. Mostly firings; after an
+        old backup of the evaluator notifications."""
+        return 0 if self.balanced else max(abs(self.firings - self.notifications), 1)
 
 
 def compared(firings: Sequence[Minute], notifications: Sequence[Minute]) -> list[Compared]:

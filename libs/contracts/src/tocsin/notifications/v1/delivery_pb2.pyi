@@ -1471,10 +1471,14 @@ class GetLedgerResponse(_message.Message):
     OVERDUE_FIELD_NUMBER: _builtins.int
     ORPHANS_FIELD_NUMBER: _builtins.int
     gap: _builtins.int
-    """Firings without a notification in minutes that were compared."""
+    """How many firings and notifications have no match in the minutes, at least. Mostly firings without a notification;
+    after an old backup of the evaluator it may be the other way about.
+    """
     @_builtins.property
     def minutes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerMinute]:
-        """The minutes that were compared and in which something fired, oldest first."""
+        """The minutes that were compared and in which something fired, oldest first. Before them earlier ones that an audit
+        found to differ and that still do.
+        """
 
     @_builtins.property
     def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveryTotal]:

@@ -53,7 +53,8 @@ class TemplateServiceStub:
     A user may have amounts hidden. In text messages and push messages to them `hide_amounts` is true, each variable of
     money or in percent (amount, balance, threshold, limit, spent, current_amount, target_amount, percent) is `***`, and
     `title` and `message`, a digest's members' too, are the built-in words without figures: "Your Checking balance is below
-    your threshold." Whatever a template does, it has no figure to tell; with `hide_amounts` it can choose its words. Names
+    your threshold." Whatever a template does, it has no figure to tell; with `hide_amounts` it can choose its words. What is hidden is
+    text: `int` makes 0 of it. Names
     are told as they were given. In e-mails and the inbox all figures are there and `hide_amounts` is false.
     """
 
@@ -116,7 +117,8 @@ class TemplateServiceAsyncStub(TemplateServiceStub):
     A user may have amounts hidden. In text messages and push messages to them `hide_amounts` is true, each variable of
     money or in percent (amount, balance, threshold, limit, spent, current_amount, target_amount, percent) is `***`, and
     `title` and `message`, a digest's members' too, are the built-in words without figures: "Your Checking balance is below
-    your threshold." Whatever a template does, it has no figure to tell; with `hide_amounts` it can choose its words. Names
+    your threshold." Whatever a template does, it has no figure to tell; with `hide_amounts` it can choose its words. What is hidden is
+    text: `int` makes 0 of it. Names
     are told as they were given. In e-mails and the inbox all figures are there and `hide_amounts` is false.
     """
 
@@ -175,7 +177,8 @@ class TemplateServiceServicer(metaclass=_abc_1.ABCMeta):
     A user may have amounts hidden. In text messages and push messages to them `hide_amounts` is true, each variable of
     money or in percent (amount, balance, threshold, limit, spent, current_amount, target_amount, percent) is `***`, and
     `title` and `message`, a digest's members' too, are the built-in words without figures: "Your Checking balance is below
-    your threshold." Whatever a template does, it has no figure to tell; with `hide_amounts` it can choose its words. Names
+    your threshold." Whatever a template does, it has no figure to tell; with `hide_amounts` it can choose its words. What is hidden is
+    text: `int` makes 0 of it. Names
     are told as they were given. In e-mails and the inbox all figures are there and `hide_amounts` is false.
     """
 

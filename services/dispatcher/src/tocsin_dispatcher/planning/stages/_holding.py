@@ -4,15 +4,14 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from tocsin_dispatcher.planning.expiry import after_hold, latest_use
-from tocsin_dispatcher.planning.local_time import zone_named
+from tocsin_dispatcher.planning.local_time import zone_of
 from tocsin_dispatcher.reasons import Reason
 from tocsin_dispatcher.values import GateCase, Hold
 
 
 def user_zone(case: GateCase) -> ZoneInfo:
-    """The zone the user lives in; UTC where no profile has come."""
-    contact = case.recipient.contact
-    return zone_named("UTC" if contact is None else contact.time_zone)
+    """The zone the user lives in."""
+    return zone_of(case.recipient.contact, case.notification)
 
 
 def hold(case: GateCase, until: datetime, reason: Reason) -> Hold:
