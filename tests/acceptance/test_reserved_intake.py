@@ -10,8 +10,7 @@ from tests.firings import low_balance
 
 #: Two batches are in hand at once of a class, of 100 firings each: more wait behind them.
 FLOOD = 500
-#: Who waits for a lock in this database.
-WAITING = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+WAITING = "SELECT FROM pg_locks WHERE NOT granted"
 
 
 async def told(day: Timetable, user: int) -> int:

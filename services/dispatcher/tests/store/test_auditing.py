@@ -373,6 +373,18 @@ async def test_without_the_evaluator_our_own_books_are_looked_at_before_the_job_
     assert wrong["unplanned"] == 1
 
 
+async def test_without_the_evaluator_no_gap_is_said_not_to_have_healed(benches: MakeBench) -> None:
+    """It may have: nobody has compared it since."""
+    bench = await benches()
+    audit = _audit(bench, EvaluatorsBooks(bench, [bench.firing()]))
+    bench.clock.advance(timedelta(minutes=4))
+    assert (await audit(ORDER, _progress))["republished"] == 1
+    bench.clock.advance(PATIENCE)
+    with capture_logs() as logs, pytest.raises(JobFailure):
+        await replace(audit, evaluator=Away(bench, []))(ORDER, _progress)
+    assert "ledger_gap_does_not_heal" not in [one["event"] for one in logs]
+
+
 async def test_the_first_audit_looks_a_day_back_and_each_later_one_to_where_the_last_one_ended(
     benches: MakeBench,
 ) -> None:

@@ -91,6 +91,23 @@ async def test_an_earlier_gap_is_told_as_long_as_it_stands(benches: MakeBench) -
     ledger = await _ledger(bench, EvaluatorsBooks(bench, fired))
     assert _lines(ledger) == [(minute, 1, 0, False)]
     assert (ledger.gap, list(ledger.missing_firing_ids)) == (1, [str(fired[0].id)])
+    ledger = await _ledger(bench, EvaluatorsBooks(bench, fired), since=stamp(minute + timedelta(seconds=30)))
+    assert _lines(ledger) == [(minute, 1, 0, False)], "an hour ago was in the middle of a minute"
+    assert list(ledger.missing_firing_ids) == [str(fired[0].id)]
+
+
+async def test_many_gaps_that_never_close_are_asked_about_by_the_day(benches: MakeBench) -> None:
+    """As after an old backup of the evaluator."""
+    bench = await benches()
+    gaps = (
+        "INSERT INTO ledger_minutes SELECT at, 1, 0, true, at, at FROM"
+        " generate_series(CAST(:now AS timestamptz) - interval '3 days', :now, interval '1 minute') AS at"
+    )
+    await bench.execute(gaps, now=bench.clock.now())
+    bench.clock.advance(timedelta(hours=2))
+    evaluator = EvaluatorsBooks(bench, [])
+    assert (await _ledger(bench, evaluator)).gap == 0
+    assert len(evaluator.asked) < 10
 
 
 async def test_firings_of_the_last_two_minutes_may_be_on_their_way(benches: MakeBench) -> None:

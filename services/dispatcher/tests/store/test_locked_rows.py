@@ -118,7 +118,7 @@ async def test_where_what_belongs_to_nobody_is_locked_all_wait_and_leave_once(be
     board, first = bench.gatekeeper._board, bench.way.chain[0]
     board.admit_first([first], critical=False)
     board.record(first, Outcome(OutcomeKind.TRANSIENT, answer="500"), bench.clock.now())
-    await bench.intake.take_in([bench.firing(user_id=user_id) for user_id in USERS])
+    await bench.intake.take_in([bench.firing(user_id=user_id, critical=user_id == 8) for user_id in USERS])
     with capture_logs() as said:
         async with locked(bench, "breakers"), bench.working():
             assert not told(bench)
@@ -131,7 +131,7 @@ async def test_where_what_belongs_to_nobody_is_locked_all_wait_and_leave_once(be
             await bench.step()
             sizes.append(len(told(bench)) - before)
     assert set(sizes) == {1}, "they come back apart: what one of them has locked would keep the others again"
-    assert sorted(told(bench)) == list(USERS)
+    assert told(bench) == [8, *range(1, 8)], "the critical one first"
     assert bench.clock.now() < began + 2 * LOCKED_FOR
 
 

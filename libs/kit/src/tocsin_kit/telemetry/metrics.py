@@ -126,8 +126,8 @@ class Metrics:
 
     @cached_property
     def ledger_gap(self) -> Gauge:
-        """Firings without a notification, as the last audit found."""
-        return self._gauge("tocsin_ledger_gap", "Firings without a notification.")
+        """Firings and notifications without a match, as the last audit found. Mostly firings."""
+        return self._gauge("tocsin_ledger_gap", "Firings and notifications without a match.")
 
     @cached_property
     def rpc_requests(self) -> Counter:

@@ -91,9 +91,9 @@ class Audit:
             "orphans": found.orphans.count,
         }
         self.alarm.books(counts, found)
-        await self._alarm_of_gaps(tuple(gap.line for gap in left if now - gap.known_since >= _HEALS_WITHIN))
         if failure is not None:
-            raise failure
+            raise failure  # what the last audit found may have healed since: it is no alarm's
+        await self._alarm_of_gaps(tuple(gap.line for gap in left if now - gap.known_since >= _HEALS_WITHIN))
         return counts
 
     async def _walk(

@@ -46,16 +46,16 @@ async def read_ledger(
         found = await ledger.books(connection, since, until, now - PATIENCE, partner_id)
         known = [gap.line.minute for gap in await ledger.gaps(connection)]
     comparison, end = Comparison(engine, evaluator, partner_id), min(until, now - SETTLED_AFTER)
-    earlier = [minute for minute in known if minute + _MINUTE <= since]
-    lines = [line for minute in earlier for line in await comparison.minutes(minute, minute + _MINUTE)]
-    lines = [line for line in lines if not line.balanced]
-    lines += [line for piece in spans((), since, end) for line in await comparison.minutes(*piece)]
-    differing = [_span(line.minute, since, end) for line in lines if not line.balanced]
+    lines: dict[datetime, Compared] = {}
+    differing: list[tuple[datetime, datetime]] = []
+    for piece in spans(known, since, end):
+        for line in await comparison.minutes(*piece):
+            is_earlier = piece[0] < since
+            if line.minute in lines or (is_earlier and (line.balanced or line.minute not in known)):
+                continue
+            lines[line.minute] = line
+            first, last = line.minute, line.minute + _MINUTE
+            if not line.balanced:
+                differing.append((first, last) if is_earlier else (max(first, since), min(last, end)))
     missing = await comparison.missing_firings(differing)
-    return Ledger(tuple(lines), end, tuple(missing), tuple(deliveries), found)
-
-
-def _span(minute: datetime, since: datetime, until: datetime) -> tuple[datetime, datetime]:
-    """What of a minute was compared: an earlier one whole."""
-    ends = minute + _MINUTE
-    return (minute, ends) if ends <= since else (max(minute, since), min(ends, until))
+    return Ledger(tuple(lines.values()), end, tuple(missing), tuple(deliveries), found)

@@ -117,10 +117,13 @@ class Gatekeeper:
         return []
 
     async def _spread(self, connection: Connection, claims: Sequence[Claimed]) -> None:
-        """Give them back for after `LOCKED_FOR`, in groups of whole people that come due one after the other."""
-        users, now = sorted({user_of(one) for one in claims}), self._clock.now()
+        """Give them back for after `LOCKED_FOR`, in groups of whole people that come due one after the other, those who
+        wait for something critical first."""
+        urgent = {user_of(one) for one in claims if one.notification.critical}
+        users = sorted({user_of(one) for one in claims}, key=lambda user: (user not in urgent, user))
+        size, now = -(-len(users) // _GROUPS), self._clock.now()
         for place in range(_GROUPS):
-            group = frozenset(users[place::_GROUPS])
+            group = frozenset(users[place * size : (place + 1) * size])
             due_at = now + LOCKED_FOR + place * _APART
             await give_back(connection, [one for one in claims if user_of(one) in group], due_at)
 

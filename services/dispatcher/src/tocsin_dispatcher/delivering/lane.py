@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from tocsin_kit.transient import is_transient
 
 _OTHERS = (WorkClass.USER, WorkClass.PERIODIC, WorkClass.BILLS)
 _LARGEST_CLAIM = 200
-#: Seconds until a lane looks again at what is due and could not be claimed.
+#: Seconds, of real time, until a lane that is not rung looks again at what is due and could not be claimed.
 _LOCKED_BY_OTHERS = 0.05
 _log = structlog.get_logger(__name__)
 
@@ -145,7 +146,8 @@ class Lane:
             return now  # what comes next in the classes that were claimed, only asking tells
         if passed_over:
             # Others have locked it: another replica for milliseconds, or somebody for long.
-            await asyncio.sleep(_LOCKED_BY_OTHERS)  # noqa: TID251 - the database's locks live in real time
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._bell.wait(), _LOCKED_BY_OTHERS)
         blocked = {
             WorkClass.REALTIME: self._slots.free <= 0,
             **dict.fromkeys(_OTHERS, self._slots.free_for_others <= 0),
