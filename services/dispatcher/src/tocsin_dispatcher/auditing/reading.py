@@ -46,12 +46,12 @@ async def read_ledger(
         found = await ledger.books(connection, since, until, now - PATIENCE, partner_id)
         known = [gap.line.minute for gap in await ledger.gaps(connection)]
     comparison, end = Comparison(engine, evaluator, partner_id), min(until, now - SETTLED_AFTER)
-    lines: dict[datetime, Compared] = {}
+    lines, are_known = dict[datetime, Compared](), frozenset(known)
     differing: list[tuple[datetime, datetime]] = []
     for piece in spans(known, since, end):
         for line in await comparison.minutes(*piece):
             is_earlier = piece[0] < since
-            if line.minute in lines or (is_earlier and (line.balanced or line.minute not in known)):
+            if line.minute in lines or (is_earlier and (line.balanced or line.minute not in are_known)):
                 continue
             lines[line.minute] = line
             first, last = line.minute, line.minute + _MINUTE
