@@ -230,7 +230,7 @@ async def test_a_hanging_call_is_never_answered(sendgrid: SendGrid, behaviour: C
             f"{sendgrid.url}/v3/mail/send",
             json=MAIL,
             headers={"Authorization": "Bearer SG.a-key-for-tests"},
-            timeout=aiohttp.ClientTimeout(total=0.3),
+            timeout=aiohttp.ClientTimeout(total=2),
         )
     assert len(sendgrid.simulator.account.accepted) == accepted
 

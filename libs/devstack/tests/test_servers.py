@@ -148,3 +148,7 @@ def test_two_nats_servers_take_different_ports(nats: NatsServer, tmp_path: Path)
 def test_a_free_port_is_none_that_an_outgoing_connection_could_take_before_its_server() -> None:
     first_of_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert all(free_port() < first_of_outgoing for _ in range(50))
+
+
+def test_no_port_is_told_twice_before_its_server_could_take_it() -> None:
+    assert len({free_port() for _ in range(5_000)}) == 5_000

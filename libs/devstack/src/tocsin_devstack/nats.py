@@ -127,13 +127,27 @@ def running_nats(directory: Path, *, port: int | None = None) -> Iterator[NatsSe
         server.stop()
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 nobody listens on at this moment, from below those that outgoing connections are given.
+def _in_turn() -> Iterator[int]:
+    """All of them again and again, from a random one on: processes side by side begin apart."""
+    ports = range(10_000, _FIRST_OF_OUTGOING)
+    first = SystemRandom().randrange(len(ports))
+    while True:
+        yield from ports[first:]
+        yield from ports[:first]
 
-    Such a connection would otherwise take it now and then before its server does.
+
+_PORTS = _in_turn()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 nobody listens on at this moment, from below those that outgoing connections are given, and
+    none that this process was told lately.
+
+    Such a connection, or a server whose port was chosen later, would otherwise take it now and then before its server
+    does.
     """
     while True:
-        port = SystemRandom().randrange(10_000, _FIRST_OF_OUTGOING)
+        port = next(_PORTS)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
