@@ -97,13 +97,15 @@ def inbox(up: Up) -> list[object]:
 
 @pytest.mark.timeout(420)
 def test_the_printed_lines_work_and_a_second_start_keeps_what_they_made(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+    home = tmp_path / ".tocsin"
     with running(home) as up:
         simulators = SimulatorSettings.model_validate_json((home / "simulators.json").read_text())
         assert simulators.contracts == provider_documents(), "requests are checked against them where they are"
         assert paste(up.lines()[0])["alert_type"] == "transaction_limit"
         assert paste(up.lines()[1])["accepted"] == 1
         wait_for(lambda: len(inbox(up)) == 1, "the notification", 20)
+        audit = subprocess.run([*COMMAND[:3], "audit"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (audit.returncode, audit.stderr) == (0, ""), "commands beside it need no settings"
         up.process.send_signal(signal.SIGINT)
         assert up.process.wait(DOWN_WITHIN) == 0
     with socket.socket() as taken:

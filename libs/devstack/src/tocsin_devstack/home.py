@@ -46,6 +46,11 @@ class Home:
         """The settings file of the simulators' process."""
         return self.directory / "simulators.json"
 
+    @property
+    def environment(self) -> Path:
+        """Settings that the `tocsin` command reads where it is called beside this folder."""
+        return self.directory / "env"
+
     def secrets(self) -> Secrets:
         """Those of earlier starts, generated at the first one; only this user may read them."""
         path = self.directory / "secrets.json"

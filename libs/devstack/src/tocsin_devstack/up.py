@@ -101,9 +101,22 @@ def _start(opened: ExitStack, home: Home, places: Places, console: Console, sign
     if not home.has_first_facts:
         asyncio.run(post_first_facts(places.url, tokens.service))
         home.note_first_facts()
+    _leave_settings(home, places, secrets, broker.url)
     say_welcome(console, places.url, _addresses(places, postgres, broker.url), tokens, home.directory)
     servers = (("PostgreSQL", postgres.process), ("NATS", broker.process))
     return [*children, *(Child(name, process) for name, process in servers if process is not None)]
+
+
+def _leave_settings(home: Home, places: Places, secrets: Secrets, nats_url: str) -> None:
+    """For the commands beside the stack: where its services are, and what opens them."""
+    told = {
+        "TOCSIN_ENV": "dev",
+        **{f"TOCSIN_{service.upper()}_TARGET": f"127.0.0.1:{port}" for service, port in places.grpc.items()},
+        "TOCSIN_INTERNAL_KEY": secrets.internal_key,
+        "TOCSIN_JWT_SECRET": secrets.jwt_secret,
+        "NATS_URL": nats_url,
+    }
+    home.write_private(home.environment, "".join(f"{name}={value}\n" for name, value in told.items()))
 
 
 async def _prepared(postgres: PostgresServer, nats_url: str) -> dict[str, str]:
