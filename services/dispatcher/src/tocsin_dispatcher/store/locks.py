@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import TypeVar
 
+from sqlalchemy import TextClause
+
 from tocsin_dispatcher.keys import DeliveryKey, UserKey
 from tocsin_dispatcher.store.database import Connection, Engine, in_transaction
-from tocsin_dispatcher.store.statement import BIG, TEXT, UUID_, RowSet, statement
+from tocsin_dispatcher.store.statement import BIG, TEXT, UUID_, Parameter, RowSet, statement
 from tocsin_dispatcher.values import Channel
 from tocsin_kit.transient import LOCK_NOT_AVAILABLE, sqlstate
 
@@ -38,39 +40,26 @@ SELECT k.partner_id, k.id
     _DELIVERIES,
 )
 
-# Primary key, likewise. Who has no row has nothing that could be locked.
-_LOCKED_INBOXES = statement(
-    f"""
-WITH free AS (
-  SELECT u.partner_id, u.user_id
-    FROM {_PEOPLE}
-    JOIN unread u ON u.partner_id = k.partner_id AND u.user_id = k.user_id
-     FOR NO KEY UPDATE OF u SKIP LOCKED
-)
-SELECT k.partner_id, k.user_id
-  FROM {_PEOPLE}
-  JOIN unread u ON u.partner_id = k.partner_id AND u.user_id = k.user_id
- WHERE NOT EXISTS (SELECT FROM free f WHERE f.partner_id = k.partner_id AND f.user_id = k.user_id)
-""",  # noqa: S608 - the row set is of our own making
-    _PEOPLE,
-)
 
-_LOCKED_COUNTERS = statement(
-    f"""
+def _locked_of_people(table: str, condition: str = "true", **types: Parameter) -> TextClause:
+    """Primary key, likewise. Who has no row has nothing that could be locked."""
+    rows = f"{_PEOPLE} JOIN {table} t ON t.partner_id = k.partner_id AND t.user_id = k.user_id AND {condition}"
+    return statement(
+        f"""
 WITH free AS (
-  SELECT c.partner_id, c.user_id
-    FROM {_PEOPLE}
-    JOIN counters c ON c.partner_id = k.partner_id AND c.user_id = k.user_id AND c.channel = :channel
-     FOR NO KEY UPDATE OF c SKIP LOCKED
+  SELECT t.partner_id, t.user_id FROM {rows}
+     FOR NO KEY UPDATE OF t SKIP LOCKED
 )
-SELECT k.partner_id, k.user_id
-  FROM {_PEOPLE}
-  JOIN counters c ON c.partner_id = k.partner_id AND c.user_id = k.user_id AND c.channel = :channel
+SELECT k.partner_id, k.user_id FROM {rows}
  WHERE NOT EXISTS (SELECT FROM free f WHERE f.partner_id = k.partner_id AND f.user_id = k.user_id)
-""",  # noqa: S608 - the row set is of our own making
-    _PEOPLE,
-    channel=TEXT,
-)
+""",  # noqa: S608 - the row set and the tables are of our own making
+        _PEOPLE,
+        **types,
+    )
+
+
+_LOCKED_INBOXES = _locked_of_people("unread")
+_LOCKED_COUNTERS = _locked_of_people("counters", "t.channel = :channel", channel=TEXT)
 
 
 async def past_locks(engine: Engine, work: Callable[[Connection, bool], Awaitable[Answer]]) -> Answer:
